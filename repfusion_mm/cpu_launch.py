@@ -1,0 +1,24 @@
+"""Several processes on a machine without a GPU."""
+import torch
+from mmengine.config import Config
+
+
+def start_gloo_on_cpu(cfg: Config) -> None:
+    """Let ``--launcher pytorch`` work on a CPU.
+
+    MMEngine's launcher calls CUDA. On a CPU the process group is therefore
+    started here, with gloo, and the model is wrapped without device ids.
+    Nothing is done with a GPU or without a launcher.
+
+    Args:
+        cfg (Config): The run's config; its ``model_wrapper_cfg`` is set.
+    """
+    if cfg.launcher != 'pytorch' or torch.cuda.is_available():
+        return
+    torch.distributed.init_process_group('gloo')
+    wrapper = cfg.setdefault('model_wrapper_cfg', {})
+    wrapper.setdefault('type', 'MMDistributedDataParallel')
+    wrapper.device_ids = None
+    wrapper.setdefault('broadcast_buffers', False)
+    wrapper.setdefault('find_unused_parameters',
+                       cfg.get('find_unused_parameters', False))

@@ -1,0 +1,4 @@
+from .digits import Digits
+from .few_labels import FewLabels
+
+__all__ = ['Digits', 'FewLabels']

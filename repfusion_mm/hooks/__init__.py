@@ -1,0 +1,5 @@
+from .dpm_export_hook import DPMExportHook
+from .pretrained_check_hook import PretrainedCheckHook
+from .time_sampler_hook import TimeSamplerHook
+
+__all__ = ['DPMExportHook', 'PretrainedCheckHook', 'TimeSamplerHook']

@@ -1,0 +1,73 @@
+"""Building a nested part of a config under the scope that its type names."""
+from typing import Any
+
+from torch import nn
+
+from ..registry import MODELS
+from .nearest import nearest
+
+
+def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
+    """Build one part of a model config.
+
+    A scoped type switches the default scope for everything nested in it: the
+    unscoped ``ResNet`` inside an ``mmseg.`` model is mmseg's, whatever the
+    scope of the config around it.
+
+    Args:
+        key (str): The config key of the part, for error messages.
+        cfg (dict or nn.Module): Its config; a built module is returned as is.
+        **defaults: Arguments that the config may override.
+
+    Returns:
+        nn.Module: The part.
+
+    Raises:
+        TypeError: If ``cfg`` is no config with a ``type``.
+        KeyError: If the type is registered nowhere; the nearest are named.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    if not isinstance(cfg, dict) or 'type' not in {**defaults, **cfg}:
+        raise TypeError(
+            f'`{key}` must be a config dict with a `type`, got {cfg!r}')
+    name = cfg.get('type', defaults.get('type'))
+    scope = name.split('.')[0] if isinstance(name, str) and '.' in name \
+        else None
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        if isinstance(name, str) and not _is_registered(name, registry):
+            raise KeyError(f'`{key}.type` is {name!r}, which is registered '
+                           f'nowhere; nearest: '
+                           f'{nearest(name, _registered_names(registry))}')
+        return registry.build(cfg, default_args=defaults)
+
+
+def preprocessor_config(cfg: Any) -> Any:
+    """A data preprocessor's config with the default type filled in.
+
+    Args:
+        cfg (dict or nn.Module, optional): As in the model config. None stacks
+            the images as they are, 0 to 255.
+
+    Returns:
+        dict or nn.Module: With MMEngine's ``ImgDataPreprocessor`` as type
+        where none is named.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    return {'type': 'mmengine.ImgDataPreprocessor', **(cfg or {})}
+
+
+def _is_registered(name: str, registry) -> bool:
+    try:
+        return registry.get(name) is not None
+    except Exception:  # MMEngine raises several kinds for an unknown name
+        return False
+
+
+def _registered_names(registry) -> list:
+    names = []
+    for node in {registry, MODELS}:
+        node.import_from_location()
+        names += [f'{node.scope}.{name}' for name in node.module_dict]
+    return sorted(names)

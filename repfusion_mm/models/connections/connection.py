@@ -1,0 +1,75 @@
+"""One student feature made to match one teacher feature."""
+from typing import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from repfusion_mm.registry import MODELS
+from ..building import build_part
+
+
+@MODELS.register_module()
+class Connection(nn.Module):
+    """A projector and a loss between one student tap and one teacher tap.
+
+    The student's feature is projected to the teacher's width by a 1x1
+    convolution (a linear layer for vectors), resized bilinearly to the
+    teacher's size where the loss compares maps, and handed to the loss. The
+    channels on both sides are found by themselves.
+
+    Args:
+        student_tap (str): Module path in the student, or ``out.<i>``.
+        teacher_tap (str): Module path in the teacher's denoiser.
+        loss (dict): A feature loss. Defaults to the L2 :class:`HintLoss`.
+        student_shape (Sequence[int]): Shape of the student's feature without
+            the batch, (C, H, W) or (C,). Set by the model.
+        teacher_shape (Sequence[int]): Likewise the teacher's.
+
+    Raises:
+        ValueError: If the loss compares maps and the student's feature has
+            none.
+
+    Example:
+        >>> connection = dict(
+        ...     student_tap='out.-1',
+        ...     teacher_tap='mid_block.resnets.1.conv2',
+        ...     loss=dict(type='repfusion_mm.HintLoss', pool=True))
+    """
+
+    def __init__(self,
+                 student_tap: str,
+                 teacher_tap: str,
+                 student_shape: Sequence[int],
+                 teacher_shape: Sequence[int],
+                 loss: dict = dict(type='repfusion_mm.HintLoss')) -> None:
+        super().__init__()
+        self.student_tap = student_tap
+        self.teacher_tap = teacher_tap
+        self.loss = build_part('connections.loss', loss)
+        if len(student_shape) not in (1, 3) or \
+                (self.loss.needs_maps and len(student_shape) != 3):
+            raise ValueError(
+                f'`connections.student_tap` {student_tap!r} gives features of '
+                f'shape {tuple(student_shape)}, but '
+                f'{type(self.loss).__name__} needs a map (C, H, W)'
+                + ('' if self.loss.needs_maps else ' or a vector (C,)')
+                + '; tap a layer before the pooling')
+        self.projector = nn.Conv2d(student_shape[0], teacher_shape[0], 1) \
+            if len(student_shape) == 3 else \
+            nn.Linear(student_shape[0], teacher_shape[0])
+
+    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """How far the student's feature is from the teacher's.
+
+        Args:
+            student (Tensor): (N, C_s, H, W) or (N, C_s).
+            teacher (Tensor): (N, C_t, h, w).
+
+        Returns:
+            Tensor: Scalar loss.
+        """
+        student = self.projector(student)
+        if self.loss.needs_maps and student.shape[2:] != teacher.shape[2:]:
+            student = F.interpolate(student.float(), teacher.shape[2:],
+                                    mode='bilinear', align_corners=False)
+        return self.loss(student, teacher)

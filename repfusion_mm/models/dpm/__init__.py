@@ -1,0 +1,3 @@
+from .dpm import DPM
+
+__all__ = ['DPM']

@@ -1,0 +1,103 @@
+"""A diffusion model of your own, trained by the MMEngine runner."""
+from typing import Dict, List, Optional, Sequence, Union
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from repfusion_mm.registry import MODELS
+from ..building import preprocessor_config
+from ..raw_images import CHANNEL_ORDERS, raw_images
+from .denoiser_input import denoiser_input
+from .image_size import denoiser_size
+
+
+@MODELS.register_module()
+class DPM(BaseModel):
+    """Trains a denoiser on images without labels.
+
+    The loss is the mean squared error of the predicted noise at a time step
+    drawn uniformly. :meth:`export` writes an ordinary diffusers folder, which
+    :class:`UNetTeacher` and ``DDPMPipeline.from_pretrained`` load. Average
+    the weights with MMEngine's ``EMAHook`` and export with
+    :class:`DPMExportHook`.
+
+    Args:
+        denoiser (dict): Config of a diffusers ``UNet2DModel``, with
+            ``sample_size``; images of other sizes are resized to it.
+        num_timesteps (int): Length of the noise schedule. Defaults to 1000.
+        beta_schedule (str): ``'linear'`` or ``'squaredcos_cap_v2'`` (cosine).
+            Defaults to ``'linear'``.
+        data_preprocessor (dict, optional): Any; of the type MMEngine's
+            ``ImgDataPreprocessor`` if it names none. Defaults to None: the
+            images come as they are, 0 to 255.
+        channel_order (str): Order of the channels behind the preprocessor,
+            ``'rgb'`` or ``'bgr'``. Defaults to ``'rgb'``.
+
+    Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS
+    2020, algorithm 1.
+
+    Example:
+        >>> model = dict(
+        ...     type='repfusion_mm.DPM',
+        ...     denoiser=dict(sample_size=32, block_out_channels=(32, 64),
+        ...                   down_block_types=('DownBlock2D', 'DownBlock2D'),
+        ...                   up_block_types=('UpBlock2D', 'UpBlock2D')))
+    """
+
+    def __init__(self,
+                 denoiser: dict,
+                 num_timesteps: int = 1000,
+                 beta_schedule: str = 'linear',
+                 data_preprocessor: Optional[Union[dict, nn.Module]] = None,
+                 channel_order: str = 'rgb') -> None:
+        super().__init__(preprocessor_config(data_preprocessor))
+        from diffusers import DDPMScheduler, UNet2DModel
+        if channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f'`channel_order` is {channel_order!r}, expected '
+                             f'one of {CHANNEL_ORDERS}')
+        self.channel_order = channel_order
+        self.denoiser = UNet2DModel(**denoiser)
+        self.image_size: Sequence[int] = denoiser_size(
+            None, self.denoiser.config, 'denoiser.sample_size')
+        self.scheduler = DDPMScheduler(
+            num_train_timesteps=num_timesteps, beta_schedule=beta_schedule)
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: Optional[List] = None,
+                mode: str = 'loss') -> Dict[str, Tensor]:
+        """Denoising loss of a batch.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            data_samples (list, optional): Not looked at.
+            mode (str): Only ``'loss'``.
+
+        Returns:
+            dict[str, Tensor]: ``loss_noise``, scalar.
+        """
+        if mode != 'loss':
+            raise ValueError(f'DPM only trains (mode \'loss\'), got {mode!r}; '
+                             'export it and sample with diffusers')
+        images = raw_images(inputs, self.data_preprocessor,
+                            self.channel_order)
+        images = denoiser_input(images, self.denoiser.config.in_channels,
+                                self.image_size)
+        noise = torch.randn_like(images)
+        timesteps = torch.randint(
+            self.scheduler.config.num_train_timesteps, (len(images), ),
+            device=images.device)
+        noisy = self.scheduler.add_noise(images, noise, timesteps)
+        predicted = self.denoiser(noisy, timesteps).sample
+        return dict(loss_noise=F.mse_loss(predicted.float(), noise))
+
+    def export(self, folder: str) -> None:
+        """Write a diffusers pipeline folder.
+
+        Args:
+            folder (str): Where to; it is created.
+        """
+        from diffusers import DDPMPipeline
+        DDPMPipeline(self.denoiser, self.scheduler).save_pretrained(folder)

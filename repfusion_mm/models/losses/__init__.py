@@ -1,0 +1,3 @@
+from .hint_loss import HintLoss
+
+__all__ = ['HintLoss']

@@ -1,0 +1,3 @@
+from .classification_reward import ClassificationReward
+
+__all__ = ['ClassificationReward']

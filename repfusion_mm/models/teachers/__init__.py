@@ -1,0 +1,3 @@
+from .unet_teacher import UNetTeacher
+
+__all__ = ['UNetTeacher']

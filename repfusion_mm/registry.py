@@ -1,0 +1,25 @@
+"""Registries of this package: children of MMEngine's, with the scope ``repfusion_mm``.
+
+``locations`` lets MMEngine import the modules by itself, so a config needs no
+``custom_imports``: ``dict(type='repfusion_mm.RepFusion', ...)`` is enough.
+"""
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope='repfusion_mm',
+    locations=['repfusion_mm.models'])
+HOOKS = Registry(
+    'hook',
+    parent=MMENGINE_HOOKS,
+    scope='repfusion_mm',
+    locations=['repfusion_mm.hooks'])
+DATASETS = Registry(
+    'dataset',
+    parent=MMENGINE_DATASETS,
+    scope='repfusion_mm',
+    locations=['repfusion_mm.datasets'])
