@@ -1,4 +1,4 @@
-"""Registries of this package: children of MMEngine's, with the scope ``repfusion_mm``.
+"""Registries of this package: children of MMEngine's, scope ``repfusion_mm``.
 
 ``locations`` lets MMEngine import the modules by itself, so a config needs no
 ``custom_imports``: ``dict(type='repfusion_mm.RepFusion', ...)`` is enough.

@@ -36,7 +36,7 @@ def parse_args(argv=None):
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none', help='job launcher')
-    # torch.distributed.launch passes it as --local-rank, torchrun by LOCAL_RANK
+    # torch.distributed.launch passes --local-rank, torchrun LOCAL_RANK
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     args = parser.parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

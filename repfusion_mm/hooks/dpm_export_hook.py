@@ -50,15 +50,18 @@ class DPMExportHook(Hook):
         runner.logger.info(f'The diffusion model is in {folder}')
         if self.num_samples:
             runner.visualizer.add_image(
-                'dpm_samples', sample_grid(model, self.num_samples,
-                                           self.sampling_steps))
+                'dpm_samples', sample_grid(
+                    model.denoiser, model.scheduler, self.num_samples,
+                    self.sampling_steps))
 
 
-def sample_grid(model, num_samples: int, steps: int) -> np.ndarray:
-    """Draw images from a DPM and lay them side by side.
+def sample_grid(denoiser, scheduler, num_samples: int,
+                steps: int) -> np.ndarray:
+    """Draw images from a diffusion model and lay them side by side.
 
     Args:
-        model (DPM): The model.
+        denoiser (diffusers.UNet2DModel): The denoiser.
+        scheduler (diffusers.DDPMScheduler): Its noise schedule.
         num_samples (int): Number of images.
         steps (int): DDIM steps.
 
@@ -69,7 +72,7 @@ def sample_grid(model, num_samples: int, steps: int) -> np.ndarray:
     from diffusers import DDIMPipeline, DDIMScheduler
     from torchvision.utils import make_grid
     pipeline = DDIMPipeline(
-        model.denoiser, DDIMScheduler.from_config(model.scheduler.config))
+        denoiser, DDIMScheduler.from_config(scheduler.config))
     pipeline.set_progress_bar_config(disable=True)
     images = pipeline(num_samples, num_inference_steps=steps,
                       generator=torch.Generator().manual_seed(0),

@@ -67,7 +67,7 @@ class PretrainedCheckHook(Hook):
 
 def _pretrained_modules(
         model: nn.Module) -> Iterator[Tuple[str, nn.Module, dict]]:
-    """Modules with an ``init_cfg`` of type ``Pretrained``, with their names."""
+    """Modules with an ``init_cfg`` of type ``Pretrained``, by name."""
     if is_model_wrapper(model):
         model = model.module
     for name, module in model.named_modules():

@@ -83,9 +83,10 @@ class Taps:
         output, features, _, changed = self._run(root, args, stop)
         if changed:
             raise RuntimeError(
-                f'`{self.key}`: the features of {sorted(changed)} were changed '
-                'in place after they were captured, which they were not in '
-                'the trial pass; tap the module that changes them instead')
+                f'`{self.key}`: the features of {sorted(changed)} were '
+                'changed in place after they were captured, which they were '
+                'not in the trial pass; tap the module that changes them '
+                'instead')
         return output, features
 
     def _run(self, root, args, stop=False):

@@ -6,6 +6,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
+
 from ..building import build_part, preprocessor_config
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..taps import Taps
@@ -193,7 +194,7 @@ class RepFusion(BaseModel):
         self.teacher.init_weights()
 
     def _student_taps(self, paths: Sequence[str]) -> Taps:
-        """Find the student's features by a trial image of the teacher's size."""
+        """Find the student's features by an image of the teacher's size."""
         device = next(self.backbone.parameters()).device
         image = torch.zeros(1, self._in_channels(), *self.teacher.image_size,
                             device=device)

@@ -7,6 +7,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
+
 from ..building import preprocessor_config
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from .denoiser_input import denoiser_input

@@ -9,7 +9,7 @@ DISTANCES = dict(l1=F.l1_loss, l2=F.mse_loss)
 
 @MODELS.register_module()
 class HintLoss(nn.Module):
-    """Mean L1 or squared L2 distance of the student's feature to the teacher's.
+    """Mean L1 or squared L2 distance of the student to the teacher.
 
     Args:
         distance (str): ``'l2'``, the mean squared difference, or ``'l1'``,

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
+
 from ..labels import class_labels
 
 

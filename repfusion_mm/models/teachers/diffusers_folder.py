@@ -1,4 +1,4 @@
-"""Reading a denoiser from a diffusers folder or hub id, all of it or an error."""
+"""Reading a denoiser from a diffusers folder or hub id, whole or not."""
 import os.path as osp
 from typing import Optional, Tuple
 

@@ -6,6 +6,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
+
 from ..dpm.denoiser_input import denoiser_input
 from ..dpm.image_size import denoiser_size
 from ..taps import Taps, modules_behind

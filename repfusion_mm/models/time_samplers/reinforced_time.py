@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from repfusion_mm.registry import MODELS
+
 from ..building import build_part
 from .time_sample import TimeSample
 

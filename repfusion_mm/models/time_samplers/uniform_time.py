@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
+
 from .time_sample import TimeSample
 
 

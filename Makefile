@@ -1,0 +1,33 @@
+# `make demo` and `make test` install what they need into .venv by themselves.
+PYTHON_BIN := .venv/bin/python
+SOURCES := repfusion_mm tools tests benchmarks configs setup.py
+
+.PHONY: help demo test test-all test-gpu lint format clean
+
+help:  ## List the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
+		awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
+
+demo: .venv/.installed-demo  ## Distil a diffusion model of digits, with a report
+	$(PYTHON_BIN) benchmarks/digits.py --out work_dirs/demo
+
+test: .venv/.installed-tests  ## Run the tests
+	$(PYTHON_BIN) -m pytest -m "not slow and not gpu"
+
+test-all: .venv/.installed-tests  ## Run the tests, the slow ones too
+	$(PYTHON_BIN) -m pytest -m "not gpu"
+
+test-gpu: .venv/.installed-tests  ## Run the tests that need a GPU
+	$(PYTHON_BIN) -m pytest -m gpu
+
+lint: .venv/.installed-lint  ## Check the style
+	$(PYTHON_BIN) -m ruff check $(SOURCES)
+
+format: .venv/.installed-lint  ## Mend what ruff can mend
+	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
+
+clean:  ## Remove the environment and all results
+	rm -rf .venv work_dirs .pytest_cache .ruff_cache *.egg-info
+
+.venv/.installed-%: requirements/%.txt requirements/runtime.txt requirements/no_deps.txt setup.py tools/install.sh
+	bash tools/install.sh $*

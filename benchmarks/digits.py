@@ -1,0 +1,260 @@
+"""From a diffusion model to a better backbone, on real handwritten digits.
+
+Everything runs through the public configs and the Runner: a diffusion model
+is trained (or the shipped one taken) and probed over t; for each seed a
+backbone is distilled by each arm, fine-tuned on the few labelled images and
+tested. The arms of a seed see the same batches and the same labels. Finished
+jobs are kept in <out>/jobs and not run again.
+"""
+import argparse
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import os.path as osp
+import shutil
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / 'configs' / 'demo'
+DPM = CONFIGS / 'dpm_digits'
+FIXED_TIMES = (30, 60, 100, 200, 300, 400, 500)
+# a quarter of each distillation batch is labelled: 360 draws beside the rest
+LABELLED_DRAWS = 360
+NUM_CLASSES = 10
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--out', default='work_dirs/demo',
+                        help='folder of results (default: %(default)s)')
+    parser.add_argument('--labels', nargs='+', default=['2'],
+                        help='labels a class, numbers or "all" (default: 2)')
+    parser.add_argument('--seeds', type=int, default=5,
+                        help='number of seeds (default: %(default)s)')
+    parser.add_argument('--first-seed', type=int, default=0,
+                        help='the seeds count from here (default: 0)')
+    parser.add_argument(
+        '--arms', nargs='+', default=['scratch', 'fixed_t0', 'uniform',
+                                      'reinforced'],
+        help='what the fine-tuning starts from: scratch, fixed_t<N>, uniform, '
+        'constant_policy, reinforced (default: %(default)s)')
+    parser.add_argument('--split', choices=['val', 'test'], default='test',
+                        help='what is predicted: val to choose settings, '
+                        'test (default) to report them')
+    parser.add_argument('--train-dpm', action='store_true',
+                        help='train the diffusion model (20 minutes) instead '
+                        'of taking the shipped one')
+    parser.add_argument('--threads', type=int,
+                        help='threads of this process (default: torch\'s)')
+    return parser.parse_args(argv)
+
+
+def tool(name):
+    """The main function of a script under tools/, as users run it."""
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+@contextlib.contextmanager
+def quiet(log):
+    """Keep what the Runner prints in a file: the terminal has a bar."""
+    with open(log, 'a') as file, contextlib.redirect_stdout(file), \
+            contextlib.redirect_stderr(file), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def options(**values):
+    return ['--cfg-options', *(f'{key}={value}' for key, value in
+                               values.items())]
+
+
+class Study:
+    """The jobs of one run and the seconds that they took."""
+
+    def __init__(self, args, teacher):
+        self.args = args
+        self.out = Path(args.out)
+        self.jobs = self.out / 'jobs'
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        self.teacher = str(teacher)
+        self.train, self.test = tool('train'), tool('test')
+        self.seconds = {}
+
+    def once(self, name, stage, config, arguments, run):
+        """Run a job, or take its result if it was run with these inputs."""
+        from mmengine.config import Config
+        weights = Path(self.teacher, 'unet',
+                       'diffusion_pytorch_model.safetensors').read_bytes()
+        key = hashlib.sha256(
+            (Config.fromfile(config).dump() + repr(arguments)).encode()
+            + weights).hexdigest()
+        record = self.jobs / f'{name}.json'
+        if record.exists():
+            found = json.loads(record.read_text())
+            if found['key'] == key:
+                self._add(stage, found['seconds'])
+                return found['result']
+        start = time.time()
+        with quiet(self.out / 'log.txt'):
+            result = run()
+        seconds = time.time() - start
+        self._add(stage, seconds)
+        partial = record.with_suffix('.partial')
+        partial.write_text(json.dumps(
+            dict(key=key, seconds=seconds, result=result)))
+        os.replace(partial, record)
+        return result
+
+    def _add(self, stage, seconds):
+        self.seconds[stage] = self.seconds.get(stage, 0) + seconds
+
+    def distill(self, arm, labels, seed):
+        """Stage 1; returns the checkpoint."""
+        kind = 'fixed' if arm.startswith('fixed_t') else arm
+        config = str(CONFIGS / f'repfusion_resnet18_{kind}_digits.py')
+        name = f'distill_{arm}_{labels}labels_seed{seed}'
+        dataset = 'train_dataloader.dataset.datasets'
+        times = 1 if labels == 'all' else \
+            LABELLED_DRAWS // (NUM_CLASSES * int(labels))
+        few = 'None' if labels == 'all' else labels
+        values = {
+            'randomness.seed': seed,
+            'model.teacher.pretrained': self.teacher,
+            f'{dataset}.0.labels_per_class': few,
+            f'{dataset}.0.seed': seed,
+            f'{dataset}.1.times': times,
+            f'{dataset}.1.dataset.labels_per_class': few,
+            f'{dataset}.1.dataset.seed': seed,
+        }
+        if kind == 'fixed':
+            values['model.time_sampler.t'] = arm[len('fixed_t'):]
+        arguments = options(**values)
+        work_dir = self.jobs / name
+
+        def run():
+            shutil.rmtree(work_dir, ignore_errors=True)
+            self.train([config, '--work-dir', str(work_dir), *arguments])
+            return (work_dir / 'last_checkpoint').read_text()
+
+        return self.once(name, 'distill', config, arguments, run)
+
+    def finetune(self, arm, labels, seed):
+        """Stage 2 and its test; returns the accuracy in percent."""
+        checkpoint = None if arm == 'scratch' else \
+            self.distill(arm, labels, seed)
+        start = 'scratch' if checkpoint is None else 'repfusion'
+        config = str(CONFIGS / f'resnet18_{start}_digits.py')
+        name = f'finetune_{arm}_{labels}labels_seed{seed}'
+        dataset = 'train_dataloader.dataset.dataset'
+        values = {
+            'randomness.seed': seed,
+            f'{dataset}.labels_per_class':
+            'None' if labels == 'all' else labels,
+            f'{dataset}.seed': seed,
+            'test_dataloader.dataset.split': self.args.split,
+        }
+        if checkpoint is not None:
+            values['model.backbone.init_cfg.checkpoint'] = checkpoint
+        arguments = options(**values)
+        work_dir = self.jobs / name
+        if checkpoint is not None:  # a new student is a new job
+            mark = str(osp.getmtime(checkpoint)) if osp.exists(checkpoint) \
+                else ''
+            arguments_key = [*arguments, mark]
+        else:
+            arguments_key = arguments
+
+        def run():
+            shutil.rmtree(work_dir, ignore_errors=True)
+            self.train([config, '--work-dir', str(work_dir), *arguments])
+            weights = (work_dir / 'last_checkpoint').read_text()
+            metrics = self.test([config, weights, '--work-dir', str(work_dir),
+                                 *arguments])
+            os.remove(weights)
+            return metrics['accuracy/top1']
+
+        return self.once(name, 'finetune', config, arguments_key, run)
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    os.chdir(ROOT)  # the configs name their files from here
+    import torch
+    from digits_report import print_table, write_report
+    from mmengine.logging import MMLogger
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    logging.getLogger('mmengine').setLevel(logging.ERROR)
+    MMLogger.get_instance('digits', log_level='ERROR')
+    console = Console()
+    Path(args.out).mkdir(parents=True, exist_ok=True)
+    start = time.time()
+
+    jobs = [(labels, seed, arm) for labels in args.labels
+            for seed in range(args.first_seed, args.first_seed + args.seeds)
+            for arm in args.arms]
+    with Progress(TextColumn('{task.description}'), BarColumn(),
+                  MofNCompleteColumn(), TimeElapsedColumn(),
+                  TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task('diffusion model', total=len(jobs) + 2)
+        teacher, seconds = DPM, {}
+        if args.train_dpm:
+            teacher = Path(args.out, 'dpm', 'dpm')
+            begun = time.time()
+            if not teacher.exists():
+                with quiet(Path(args.out, 'log.txt')):
+                    tool('train')([str(CONFIGS / 'dpm_unet_digits.py'),
+                                   '--work-dir', str(Path(args.out, 'dpm'))])
+            seconds['dpm'] = time.time() - begun
+        study = Study(args, teacher)
+        study.seconds.update(seconds)
+        progress.update(bar, advance=1, description='linear probe over t')
+        config = str(CONFIGS / 'probe_digits.py')
+        arguments = ['--split', args.split, *options(
+            **{'teacher.pretrained': study.teacher})]
+        probe = study.once(
+            f'probe_{args.split}', 'probe', config, arguments,
+            lambda: tool('analysis_tools/probe_time')([config, *arguments]))
+        progress.advance(bar)
+        accuracy = {}
+        for labels, seed, arm in jobs:
+            progress.update(
+                bar, description=f'{arm}, {labels} labels a class, '
+                f'seed {seed}')
+            accuracy.setdefault((labels, arm), []).append(
+                study.finetune(arm, labels, seed))
+            progress.advance(bar)
+        progress.update(bar, description='done')
+
+    study.seconds['all'] = time.time() - start
+    results = [dict(init=arm, labels_per_class=labels if labels == 'all'
+                    else int(labels), accuracy=accuracies)
+               for (labels, arm), accuracies in accuracy.items()]
+    report = write_report(study, results, probe)
+    print_table(report, console)
+    console.print(f'The report is {osp.join(args.out, "report.html")}')
+    return report
+
+
+if __name__ == '__main__':
+    main()

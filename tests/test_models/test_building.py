@@ -1,0 +1,126 @@
+import copy
+import os
+import subprocess
+import sys
+
+import pytest
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from repfusion_mm.models.building import build_part, preprocessor_config
+
+FRESH = """
+import sys
+
+
+class Blocked:
+
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('mmseg', 'mmpose', 'mmdet'):
+            raise ImportError(f'{name} is not installed')
+
+
+sys.meta_path.insert(0, Blocked())
+from mmengine.registry import MODELS
+
+model = MODELS.build(dict(
+    type='repfusion_mm.RepFusion',
+    backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=4,
+                  stem_channels=4),
+    teacher=dict(
+        type='repfusion_mm.UNetTeacher',
+        config=dict(sample_size=16, layers_per_block=1, norm_num_groups=8,
+                    block_out_channels=(16, 32),
+                    down_block_types=('DownBlock2D', 'DownBlock2D'),
+                    up_block_types=('UpBlock2D', 'UpBlock2D'))),
+    time_sampler=dict(type='repfusion_mm.UniformTime'),
+    connections=[dict(student_tap='layer4', teacher_tap='mid_block')]))
+assert type(model).__module__.startswith('repfusion_mm.')
+assert not {'mmseg', 'mmpose', 'mmdet'} & set(sys.modules)
+print('built')
+"""
+
+
+@pytest.mark.slow
+def test_only_mmengine_imported(root):
+    done = subprocess.run(
+        [sys.executable, '-c', FRESH], cwd=root, text=True,
+        env={**os.environ, 'PYTHONPATH': str(root)}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip().endswith('built')
+
+
+@pytest.mark.parametrize('scope', ['mmpretrain', 'mmseg'])
+def test_scope_of_its_own(scope):
+    pytest.importorskip('mmseg')
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        part = build_part('backbone', dict(
+            type=f'{scope}.ResNet', depth=18, base_channels=4,
+            stem_channels=4))
+        assert type(part).__module__.startswith(f'{scope}.')
+        assert DefaultScope.get_current_instance().scope_name == 'mmengine'
+
+
+def test_nested_scope():
+    # the unscoped parts of an mmseg model are mmseg's
+    pytest.importorskip('mmseg')
+    cfg = dict(
+        type='mmseg.EncoderDecoder',
+        backbone=dict(type='ResNet', depth=18, base_channels=4,
+                      stem_channels=4),
+        decode_head=dict(type='FCNHead', in_channels=32, channels=4,
+                         num_classes=2, in_index=3, num_convs=1))
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        part = build_part('task', cfg)
+    assert type(part.backbone).__module__.startswith('mmseg.')
+
+
+def test_default_scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        part = build_part('backbone', dict(
+            type='ResNet', depth=18, base_channels=4, stem_channels=4))
+    assert type(part).__module__.startswith('mmpretrain.')
+
+
+def test_defaults_and_config_untouched():
+    cfg = dict(type='repfusion_mm.UniformTime', max_t=50)
+    before = copy.deepcopy(cfg)
+    part = build_part('time_sampler', cfg, max_t=100, min_t=10)
+    assert (part.min_t, part.max_t) == (10, 50)
+    assert cfg == before
+
+
+def test_built_already():
+    part = nn.Linear(1, 1)
+    assert build_part('reward', part) is part
+
+
+@pytest.mark.parametrize('scope', [None, 'mmpretrain'])
+def test_typo(scope):
+    with DefaultScope.overwrite_default_scope(scope):
+        with pytest.raises(KeyError, match='`reward.type`.*nearest.*'
+                           'repfusion_mm.ClassificationReward'):
+            build_part('reward',
+                       dict(type='repfusion_mm.ClasificationReward'))
+
+
+def test_typo_of_another_library():
+    with pytest.raises(KeyError, match='`backbone.type`.*mmpretrain.ResNet'):
+        build_part('backbone', dict(type='mmpretrain.ResNt', depth=18))
+
+
+@pytest.mark.parametrize('cfg', [dict(depth=18), 'ResNet', None])
+def test_no_type(cfg):
+    with pytest.raises(TypeError, match='`backbone` must be a config'):
+        build_part('backbone', cfg)
+
+
+def test_preprocessor():
+    assert preprocessor_config(None)['type'] == \
+        'mmengine.ImgDataPreprocessor'
+    assert preprocessor_config(dict(mean=[1])) == dict(
+        type='mmengine.ImgDataPreprocessor', mean=[1])
+    cfg = dict(type='mmpretrain.ClsDataPreprocessor')
+    assert preprocessor_config(cfg) == cfg
+    part = nn.Identity()
+    assert preprocessor_config(part) is part

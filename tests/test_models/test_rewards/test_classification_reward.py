@@ -1,0 +1,105 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+
+@pytest.fixture
+def reward(build):
+
+    def make(**cfg):
+        cfg = dict(num_classes=4, hidden=(8, ), **cfg)
+        return build(dict(
+            type='repfusion_mm.ClassificationReward',
+            feature_shapes={'a': (6, 2, 3), 'b': (5, 4, 4)}, **cfg))
+
+    return make
+
+
+@pytest.fixture
+def features():
+    return {'a': torch.randn(4, 6, 2, 3), 'b': torch.randn(4, 5, 4, 4)}
+
+
+def by_hand(module, feature, labels):
+    """Cross-entropy of each sample in float64."""
+    x = feature.double().mean((2, 3))
+    first, last = module.classifier[0], module.classifier[-1]
+    x = F.relu(F.linear(x, first.weight.double(), first.bias.double()))
+    x = F.linear(x, last.weight.double(), last.bias.double())
+    return F.cross_entropy(x, labels, reduction='none')
+
+
+@pytest.mark.parametrize('tap', [None, 'b'])
+def test_value(reward, features, samples, tap):
+    module = reward(tap=tap)
+    labels = torch.tensor([0, 3, 2, 2])
+    value, mask, losses = module(None, features, samples(labels), {})
+    wanted = by_hand(module, features[tap or 'a'], labels)
+    torch.testing.assert_close(value.double(), -wanted.detach())
+    assert mask.tolist() == [True] * 4
+    assert value.shape == (4, ) and not value.requires_grad
+    assert losses['loss_reward'].item() == pytest.approx(wanted.mean().item())
+
+
+def test_unlabelled(reward, features, samples):
+    module = reward(loss_weight=3.)
+    labels = torch.tensor([1, -1, 2, -1])
+    value, mask, losses = module(None, features, samples(labels), {})
+    assert mask.tolist() == [True, False, True, False]
+    seen = labels >= 0
+    wanted = by_hand(module, features['a'][seen], labels[seen])
+    torch.testing.assert_close(value[seen].double(), -wanted.detach())
+    assert losses['loss_reward'].item() == pytest.approx(
+        3 * wanted.mean().item())
+
+    losses['loss_reward'].backward()
+    got = [p.grad.clone() for p in module.parameters()]
+    module.zero_grad()
+    (3 * wanted.mean()).backward()
+    for gradient, p in zip(got, module.parameters()):
+        torch.testing.assert_close(gradient, p.grad)
+
+
+def test_all_unlabelled(reward, features, samples):
+    module = reward()
+    _, mask, losses = module(None, features, samples([-1] * 4), {})
+    assert not mask.any()
+    assert losses['loss_reward'].item() == 0.
+    losses['loss_reward'].backward()
+    for p in module.parameters():
+        assert p.grad is not None and not p.grad.any()
+
+
+def test_learns(reward, samples):
+    module = reward()
+    labels = torch.arange(4).repeat(4)
+    feature = torch.randn(4, 6, 1, 1)[labels].expand(-1, -1, 2, 3)
+    optimizer = torch.optim.Adam(module.parameters(), 0.05)
+    for _ in range(60):
+        value, _, losses = module(None, {'a': feature}, samples(labels), {})
+        optimizer.zero_grad()
+        losses['loss_reward'].backward()
+        optimizer.step()
+    assert value.min() > -0.1  # certain of every label
+
+
+def test_under_autocast(reward, features, samples):
+    module = reward()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        value, _, losses = module(None, features, samples([0, 1, 2, 3]), {})
+    assert value.dtype == losses['loss_reward'].dtype == torch.float32
+
+
+def test_layers(build):
+    module = build(dict(
+        type='repfusion_mm.ClassificationReward', num_classes=10,
+        feature_shapes={'a': (256, 4, 4)}))
+    widths = [m.weight.shape for m in module.classifier
+              if isinstance(m, torch.nn.Linear)]
+    assert widths == [(256, 256), (256, 256), (10, 256)]
+
+
+def test_one_class(build):
+    with pytest.raises(ValueError, match='`reward.num_classes`.*1'):
+        build(dict(type='repfusion_mm.ClassificationReward', num_classes=1,
+                   feature_shapes={'a': (6, 2, 3)}))

@@ -1,0 +1,245 @@
+import itertools
+
+import pytest
+import torch
+
+from repfusion_mm.models.time_samplers import TimeSample
+
+ALL = torch.ones(64, dtype=torch.bool)
+
+
+@pytest.fixture
+def sampler(build):
+    return lambda **cfg: build(dict(type='repfusion_mm.ReinforcedTime', **cfg))
+
+
+@pytest.fixture
+def constant(sampler):
+    """A sampler with one distribution, of random scores."""
+
+    def make(actions=3, **cfg):
+        module = sampler(num_timesteps=actions, **cfg, policy=dict(
+            type='repfusion_mm.ConstantPolicy'))
+        torch.nn.init.normal_(module.policy.scores)
+        return module
+
+    return make
+
+
+def advantages(module, reward, mask):
+    """What multiplies each log-probability, times the number of samples."""
+    log_prob = torch.zeros(len(reward), requires_grad=True)
+    sample = TimeSample(None, log_prob, torch.zeros(len(reward)))
+    module.loss(sample, reward, mask)['loss_policy'].backward()
+    return -log_prob.grad * mask.sum().clamp(min=1)
+
+
+@pytest.mark.parametrize('bins', [None, 4, 12])
+def test_log_prob_and_entropy(sampler, bins):
+    module = sampler(num_timesteps=12, num_bins=bins, policy=dict(
+        type='repfusion_mm.LeNetPolicy', image_size=16))
+    images = torch.rand(32, 3, 16, 16) * 255
+    sample = module(images)
+    assert sample.timesteps.dtype == torch.long
+    probs = torch.softmax(module.policy(images).double(), 1)
+    assert probs.shape == (32, bins or 12)
+    chosen = sample.timesteps // (12 // (bins or 12))
+    wanted = probs.gather(1, chosen[:, None])[:, 0].log()
+    torch.testing.assert_close(sample.log_prob.double(), wanted)
+    wanted = -(probs * probs.log()).sum(1)
+    torch.testing.assert_close(sample.entropy.double(), wanted)
+    assert sample.log_prob.requires_grad and sample.entropy.requires_grad
+
+
+def test_every_t(sampler):
+    module = sampler(num_timesteps=12, num_bins=4, policy=dict(
+        type='repfusion_mm.ConstantPolicy'))
+    with torch.no_grad():
+        module.policy.scores[1] = 1.
+    sample = module(torch.zeros(6000, 3, 1, 1))
+    shares = torch.bincount(sample.timesteps, minlength=12) / 6000
+    assert len(shares) == 12
+    wanted = torch.softmax(torch.tensor([0., 1, 0, 0]), 0)
+    wanted = wanted.repeat_interleave(3) / 3
+    assert (shares - wanted).abs().max() < 0.02
+    assert module.max_timestep == 11
+
+
+def test_defaults(sampler):
+    module = sampler()
+    assert module.max_timestep == 999
+    assert module.policy.scores.out_features == 1000
+    assert module.entropy_weight == 0.1
+
+
+def test_without_baseline(constant):
+    module = constant(baseline='none')
+    reward = torch.tensor([1., -2., 5.])
+    got = advantages(module, reward, ALL[:3])
+    torch.testing.assert_close(got, reward)
+
+
+def test_leave_one_out(constant):
+    reward = torch.randn(5)
+    got = advantages(constant(), reward, ALL[:5])
+    wanted = [reward[i] - (reward[:i].sum() + reward[i + 1:].sum()) / 4
+              for i in range(5)]
+    torch.testing.assert_close(got, torch.stack(wanted))
+
+
+def test_masked_out(constant):
+    module = constant()
+    mask = torch.tensor([True, False, True, True, False])
+    reward = torch.randn(5)
+    got = advantages(module, reward, mask)
+    assert not got[~mask].any()
+    torch.testing.assert_close(
+        got[mask], advantages(module, reward[mask], ALL[:3]))
+    other = torch.where(mask, reward, 1e4)
+    torch.testing.assert_close(advantages(module, other, mask), got,
+                               rtol=1e-4, atol=1e-4)
+
+
+def test_loss_is_a_mean_over_labelled(constant):
+    module = constant(baseline='none', entropy_weight=0.)
+    mask = torch.tensor([True, False, True, False])
+    sample = TimeSample(None, torch.tensor([-1., -2., -3., -4.]),
+                        torch.ones(4))
+    losses = module.loss(sample, torch.tensor([1., 7., 2., 7.]), mask)
+    assert losses['loss_policy'].item() == pytest.approx((1 + 6) / 2)
+
+
+@pytest.mark.parametrize('baseline', ['leave_one_out', 'none'])
+def test_nothing_labelled(constant, images, baseline):
+    module = constant(baseline=baseline)
+    losses = module.loss(module(images), torch.randn(4), ~ALL[:4])
+    assert losses['loss_policy'].item() == 0.
+    sum(losses.values()).backward()
+    assert module.policy.scores.grad.isfinite().all()
+
+
+def test_one_labelled(constant, images):
+    module = constant()
+    mask = torch.tensor([False, True, False, False])
+    losses = module.loss(module(images), torch.randn(4), mask)
+    losses['loss_policy'].backward()
+    assert losses['loss_policy'].item() == 0.
+    assert not module.policy.scores.grad.any()
+
+
+def test_reward_gets_no_gradient(constant, images):
+    module = constant()
+    reward = torch.randn(4, requires_grad=True)
+    module.loss(module(images), reward, ALL[:4])['loss_policy'].backward()
+    assert reward.grad is None
+
+
+def test_score_function_gradient(constant, images):
+    module = constant(7, baseline='none')
+    sample, reward = module(images), torch.randn(4)
+    module.loss(sample, reward, ALL[:4])['loss_policy'].backward()
+    # of log softmax: the action's indicator minus the probabilities
+    probs = torch.softmax(module.policy.scores.detach(), 0)
+    scores = torch.eye(7)[sample.timesteps] - probs
+    wanted = -(reward[:, None] * scores).mean(0)
+    torch.testing.assert_close(module.policy.scores.grad, wanted)
+
+
+def test_entropy_gradient(constant, images):
+    module = constant(5, entropy_weight=0.3)
+    loss = module.loss(module(images), torch.zeros(4), ALL[:4])
+    loss['loss_entropy'].backward()
+    probs = torch.softmax(module.policy.scores.detach().double(), 0)
+    entropy = -(probs * probs.log()).sum()
+    assert loss['loss_entropy'].item() == pytest.approx(-0.3 * entropy.item())
+    wanted = 0.3 * probs * (probs.log() + entropy)
+    torch.testing.assert_close(module.policy.scores.grad.double(), wanted)
+
+
+def moments(module, rewards):
+    """Mean and total variance of the gradient over all joint actions.
+
+    In float64, for one distribution and the reward of each image's actions.
+    """
+    theta = torch.tensor([0.3, -0.8, 0.5], dtype=torch.float64)
+    probs = torch.softmax(theta, 0)
+    gradients, weights = [], []
+    for actions in itertools.product(range(3), repeat=len(rewards)):
+        leaf = theta.clone().requires_grad_()
+        log_prob = torch.log_softmax(leaf, 0)[list(actions)]
+        sample = TimeSample(torch.tensor(actions), log_prob, log_prob * 0)
+        reward = torch.stack([r[a] for r, a in zip(rewards, actions)])
+        loss = module.loss(sample, reward, ALL[:len(rewards)])['loss_policy']
+        gradients.append(torch.autograd.grad(-loss, leaf)[0])
+        weights.append(probs[list(actions)].prod())
+    gradients, weights = torch.stack(gradients), torch.stack(weights)[:, None]
+    mean = (weights * gradients).sum(0)
+    return mean, (weights * (gradients - mean)**2).sum(), theta
+
+
+@pytest.mark.parametrize('baseline', ['leave_one_out', 'none'])
+def test_unbiased(constant, baseline):
+    rewards = torch.randn(2, 3, dtype=torch.float64) + 4
+    mean, _, theta = moments(constant(baseline=baseline), rewards)
+    theta.requires_grad_()
+    expected = (rewards * torch.softmax(theta, 0)).sum(1).mean()
+    wanted, = torch.autograd.grad(expected, theta)
+    torch.testing.assert_close(mean, wanted, rtol=1e-10, atol=1e-12)
+
+
+def test_variance(constant):
+    rewards = torch.randn(2, 3, dtype=torch.float64) + 4  # a common offset
+    ours, plain = (moments(constant(baseline=baseline), rewards)[1]
+                   for baseline in ('leave_one_out', 'none'))
+    assert ours < 0.2 * plain
+
+
+@pytest.mark.parametrize('policy', ['LeNetPolicy', 'ConstantPolicy'])
+def test_learns_the_best_t(sampler, policy):
+    # bright images are worth most at t = 200, dark ones at t = 800
+    size = dict(image_size=16) if policy == 'LeNetPolicy' else {}
+    module = sampler(num_bins=20, entropy_weight=0., policy=dict(
+        type=f'repfusion_mm.{policy}', **size))
+    optimizer = torch.optim.Adam(module.parameters(), 3e-3)
+
+    def draw(n):
+        bright = torch.rand(n) < 0.5
+        level = torch.where(bright, 200., 60.).view(n, 1, 1, 1)
+        return level + 20 * torch.randn(n, 3, 16, 16), bright
+
+    for _ in range(250):
+        images, bright = draw(64)
+        sample = module(images)
+        best = torch.where(bright, 200, 800)
+        reward = -(sample.timesteps - best).abs() / 300
+        loss = sum(module.loss(sample, reward, ALL).values())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    images, bright = draw(1000)
+    drawn = module(images).timesteps.float()
+    means = drawn[bright].mean().item(), drawn[~bright].mean().item()
+    if policy == 'LeNetPolicy':
+        assert means[0] == pytest.approx(200, abs=60)
+        assert means[1] == pytest.approx(800, abs=60)
+    else:
+        assert abs(means[0] - means[1]) < 60
+
+
+def test_float32_under_autocast(sampler, images):
+    module = sampler(num_timesteps=10, policy=dict(
+        type='repfusion_mm.LeNetPolicy', image_size=16))
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        sample = module(images)
+    assert sample.log_prob.dtype == sample.entropy.dtype == torch.float32
+
+
+@pytest.mark.parametrize('cfg, match', [
+    (dict(num_timesteps=10, num_bins=3), '`time_sampler.num_bins`.*3 and 10'),
+    (dict(num_timesteps=0), '`time_sampler.num_bins`'),
+    (dict(num_timesteps=10, num_bins=20), '`time_sampler.num_bins`'),
+    (dict(baseline='mean'), '`time_sampler.baseline`.*leave_one_out')])
+def test_wrong_arguments(sampler, cfg, match):
+    with pytest.raises(ValueError, match=match):
+        sampler(**cfg)
