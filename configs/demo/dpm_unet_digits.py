@@ -2,7 +2,7 @@
 # Its result is shipped as configs/demo/dpm_digits, trained by
 #   python tools/train.py configs/demo/dpm_unet_digits.py
 _base_ = ['../_base_/datasets/digits_unlabelled.py',
-          '../_base_/default_runtime.py']
+          '../_base_/iter_runtime.py']
 
 model = dict(
     type='repfusion_mm.DPM',
@@ -23,8 +23,6 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.))
 param_scheduler = dict(
     type='OneCycleLR', eta_max=2e-3, total_steps=6000, by_epoch=False)
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=1000))
-log_processor = dict(by_epoch=False)
 custom_hooks = [
     dict(type='EMAHook', momentum=0.002),
     dict(type='repfusion_mm.DPMExportHook'),

@@ -1,6 +1,6 @@
 # Stage 1 on the digits: t is drawn uniformly.
 _base_ = ['../_base_/datasets/digits_distill.py',
-          '../_base_/default_runtime.py']
+          '../_base_/iter_runtime.py']
 
 model = dict(
     type='repfusion_mm.RepFusion',
@@ -26,6 +26,4 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = dict(
     type='OneCycleLR', eta_max=2e-3, total_steps=600, by_epoch=False)
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=600))
 custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
-log_processor = dict(by_epoch=False)

@@ -2,6 +2,6 @@
 _base_ = ['../_base_/models/resnet18_digits.py',
           '../_base_/datasets/digits.py',
           '../_base_/schedules/digits_300.py',
-          '../_base_/default_runtime.py']
+          '../_base_/iter_runtime.py']
 
 custom_hooks = [dict(type='repfusion_mm.PretrainedCheckHook')]

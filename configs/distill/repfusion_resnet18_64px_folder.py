@@ -1,7 +1,7 @@
 # Stage 1 on your own images at 64x64.
 _base_ = ['../_base_/datasets/folder_64px_distill.py',
           '../_base_/schedules/adamw_5k.py',
-          '../_base_/default_runtime.py']
+          '../_base_/iter_runtime.py']
 
 model = dict(
     type='repfusion_mm.RepFusion',

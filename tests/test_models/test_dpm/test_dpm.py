@@ -1,0 +1,132 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+
+@pytest.fixture
+def dpm(build, tiny):
+
+    def make(**cfg):
+        torch.manual_seed(0)
+        return build(dict(type='repfusion_mm.DPM', denoiser=tiny, **cfg))
+
+    return make
+
+
+@pytest.mark.parametrize('schedule, steps', [
+    ('linear', 1000), ('squaredcos_cap_v2', 50)])
+def test_loss(dpm, schedule, steps):
+    module = dpm(num_timesteps=steps, beta_schedule=schedule)
+    inputs = torch.rand(6, 3, 16, 16) * 255
+    torch.manual_seed(4)
+    loss = module(inputs, mode='loss')['loss_noise']
+
+    if schedule == 'linear':
+        betas = torch.linspace(1e-4, 0.02, steps, dtype=torch.float64)
+    else:
+        level = torch.arange(steps + 1, dtype=torch.float64) / steps
+        level = torch.cos((level + 0.008) / 1.008 * torch.pi / 2)**2
+        betas = (1 - level[1:] / level[:-1]).clamp(max=0.999)
+    torch.manual_seed(4)
+    noise = torch.randn(6, 3, 16, 16)
+    t = torch.randint(steps, (6, ))
+    kept = torch.cumprod(1 - betas, 0)[t].view(6, 1, 1, 1)
+    clean = inputs / 127.5 - 1
+    noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
+    predicted = module.denoiser(noisy.float(), t).sample
+    torch.testing.assert_close(loss, F.mse_loss(predicted, noise),
+                               rtol=1e-4, atol=1e-5)
+
+
+def test_loss_falls(dpm):
+    # a single image: the noise can be told
+    module = dpm()
+    image = (torch.rand(1, 3, 16, 16) * 255).expand(16, -1, -1, -1)
+    optimizer = torch.optim.Adam(module.parameters(), 2e-3)
+    losses = []
+    for _ in range(60):
+        loss = module(image, mode='loss')['loss_noise']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    # predicting nothing costs 1
+    assert losses[0] > 0.8
+    assert sum(losses[-10:]) / 10 < 0.3
+
+
+def test_sees_raw_images(dpm, tiny):
+    # normalised and in BGR, or as they are: the denoiser is given the same
+    pixels = list(torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8))
+    plain = dpm()
+    normal = dpm(channel_order='bgr', data_preprocessor=dict(
+        mean=[1., 2., 3.], std=[10., 20., 30.], rgb_to_bgr=True))
+    losses = []
+    for module in (plain, normal):
+        inputs = module.data_preprocessor(dict(inputs=pixels))['inputs']
+        torch.manual_seed(1)
+        losses.append(module(inputs, mode='loss')['loss_noise'])
+    torch.testing.assert_close(*losses)
+    wrong = dpm()
+    torch.manual_seed(1)
+    flipped = [image.flip(0) for image in pixels]
+    inputs = wrong.data_preprocessor(dict(inputs=flipped))['inputs']
+    loss = wrong(inputs, mode='loss')['loss_noise']
+    assert not torch.allclose(loss, losses[0])
+
+
+def test_resized_and_grey(build, tiny):
+    module = build(dict(type='repfusion_mm.DPM', denoiser=dict(
+        tiny, in_channels=1, out_channels=1)))
+    seen = []
+    module.denoiser.register_forward_pre_hook(
+        lambda m, args: seen.append(args[0]))
+    assert module(torch.zeros(2, 3, 40, 24), mode='loss')['loss_noise'] > 0
+    assert seen[0].shape == (2, 1, 16, 16)
+
+
+def test_same_input_as_the_teacher(build, dpm, tmp_path, images):
+    module = dpm()
+    module.export(str(tmp_path))
+    teacher = build(dict(type='repfusion_mm.UNetTeacher',
+                         pretrained=str(tmp_path), taps=['mid_block']))
+    teacher.init_weights()
+    t = torch.tensor([1, 2, 3, 4])
+    wanted = []
+    module.denoiser.mid_block.register_forward_hook(
+        lambda m, args, output: wanted.append(output))
+    with torch.no_grad():
+        module.denoiser.eval()(images / 127.5 - 1, t)
+    torch.testing.assert_close(teacher(images, t)['mid_block'], wanted[0])
+
+
+def test_export(dpm, tmp_path):
+    from diffusers import DDPMPipeline
+    module = dpm(num_timesteps=77, beta_schedule='squaredcos_cap_v2')
+    module.export(str(tmp_path / 'new' / 'folder'))
+    pipeline = DDPMPipeline.from_pretrained(str(tmp_path / 'new' / 'folder'))
+    assert pipeline.scheduler.config.num_train_timesteps == 77
+    assert pipeline.scheduler.config.beta_schedule == 'squaredcos_cap_v2'
+    for key, value in pipeline.unet.state_dict().items():
+        assert torch.equal(value, module.denoiser.state_dict()[key])
+    image = pipeline(num_inference_steps=2, output_type='np').images
+    assert image.shape == (1, 16, 16, 3)
+
+
+@pytest.mark.parametrize('cfg, match', [
+    (dict(channel_order='gbr'), '`channel_order`'),
+    (dict(beta_schedule='linaer'), 'linaer')])
+def test_wrong_arguments(dpm, cfg, match):
+    with pytest.raises((ValueError, NotImplementedError), match=match):
+        dpm(**cfg)
+
+
+def test_wrong_size(build, tiny):
+    with pytest.raises(ValueError, match='`denoiser.sample_size` is 15'):
+        build(dict(type='repfusion_mm.DPM',
+                   denoiser=dict(tiny, sample_size=15)))
+
+
+def test_only_trains(dpm, images):
+    with pytest.raises(ValueError, match="'predict'.*sample with diffusers"):
+        dpm()(images, mode='predict')
