@@ -25,5 +25,5 @@ param_scheduler = dict(
     type='OneCycleLR', eta_max=2e-3, total_steps=6000, by_epoch=False)
 custom_hooks = [
     dict(type='EMAHook', momentum=0.002),
-    dict(type='repfusion_mm.DPMExportHook'),
+    dict(type='repfusion_mm.DPMExportHook', half=True),
 ]

@@ -19,6 +19,8 @@ class DPMExportHook(Hook):
     Args:
         num_samples (int): Images to draw; 0 draws none. Defaults to 16.
         sampling_steps (int): DDIM steps for them. Defaults to 50.
+        half (bool): Write the weights in float16, half the size. Defaults to
+            False.
 
     Example:
         >>> custom_hooks = [
@@ -28,9 +30,11 @@ class DPMExportHook(Hook):
     priority = 'VERY_LOW'  # behind EMAHook
 
     def __init__(self, num_samples: int = 16,
-                 sampling_steps: int = 50) -> None:
+                 sampling_steps: int = 50,
+                 half: bool = False) -> None:
         self.num_samples = num_samples
         self.sampling_steps = sampling_steps
+        self.half = half
 
     @master_only
     def after_train(self, runner) -> None:
@@ -46,7 +50,7 @@ class DPMExportHook(Hook):
         if is_model_wrapper(model):
             model = model.module
         folder = osp.join(runner.work_dir, 'dpm')
-        model.export(folder)
+        model.export(folder, self.half)
         runner.logger.info(f'The diffusion model is in {folder}')
         if self.num_samples:
             runner.visualizer.add_image(

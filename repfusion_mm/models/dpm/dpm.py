@@ -1,4 +1,5 @@
 """A diffusion model of your own, trained by the MMEngine runner."""
+import copy
 from typing import Dict, List, Optional, Sequence, Union
 
 import torch
@@ -94,11 +95,15 @@ class DPM(BaseModel):
         predicted = self.denoiser(noisy, timesteps).sample
         return dict(loss_noise=F.mse_loss(predicted.float(), noise))
 
-    def export(self, folder: str) -> None:
+    def export(self, folder: str, half: bool = False) -> None:
         """Write a diffusers pipeline folder.
 
         Args:
             folder (str): Where to; it is created.
+            half (bool): Whether to write the weights in float16, half the
+                size. Defaults to False.
         """
         from diffusers import DDPMPipeline
-        DDPMPipeline(self.denoiser, self.scheduler).save_pretrained(folder)
+        denoiser = copy.deepcopy(self.denoiser).half() if half else \
+            self.denoiser
+        DDPMPipeline(denoiser, self.scheduler).save_pretrained(folder)

@@ -1,0 +1,135 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
+SCRATCH = 'configs/demo/resnet18_scratch_digits.py'
+
+
+@pytest.fixture
+def train(tool, root, monkeypatch):
+    monkeypatch.chdir(root)
+    monkeypatch.setenv('LOCAL_RANK', '0')  # the tool sets it otherwise
+    return tool('train').main
+
+
+@pytest.fixture
+def small(tmp_path, pipeline_folder):
+    """Command line of a short run in a work dir of its own."""
+
+    def arguments(config, *options, iters=2):
+        more = [f'model.teacher.pretrained={pipeline_folder}'] \
+            if 'repfusion_resnet' in config else []
+        return [config, '--work-dir', str(tmp_path), '--cfg-options',
+                f'train_cfg.max_iters={iters}', 'train_dataloader.batch_size=8',
+                f'default_hooks.checkpoint.interval={iters}',
+                'default_hooks.logger.interval=1', *more, *options]
+
+    return arguments
+
+
+def log(runner):
+    for handler in runner.logger.handlers:
+        handler.flush()
+    return ''.join(path.read_text() for path
+                   in Path(runner.log_dir).glob('*.log'))
+
+
+def test_stage_one(train, small, tmp_path):
+    runner = train(small(REINFORCED))
+    assert runner.iter == 2
+    state = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    assert any(key.startswith('backbone.') for key in state['state_dict'])
+    assert not any(key.startswith('teacher.') for key in state['state_dict'])
+    assert (tmp_path / 'repfusion_resnet18_reinforced_digits.py').is_file()
+
+
+def test_both_stages(train, small, tmp_path):
+    train(small(REINFORCED))
+    checkpoint = tmp_path / 'iter_2.pth'
+    runner = train(small(
+        'configs/demo/resnet18_repfusion_digits.py',
+        f'model.backbone.init_cfg.checkpoint={checkpoint}',
+        'train_cfg.val_interval=2', iters=1))
+    assert runner.iter == 1
+
+
+def test_resume(train, small):
+    train(small(REINFORCED))
+    runner = train([*small(REINFORCED, iters=3), '--resume'])
+    assert runner.iter == 3
+    assert 'resumed epoch: 0, iter: 2' in log(runner)
+
+
+def test_resume_from_a_file(train, small, tmp_path):
+    train(small(REINFORCED))
+    (tmp_path / 'last_checkpoint').unlink()
+    path = str(tmp_path / 'iter_2.pth')
+    runner = train([*small(REINFORCED, iters=3), '--resume', path])
+    assert runner.iter == 3
+    assert 'resumed epoch: 0, iter: 2' in log(runner)
+
+
+def test_validates(train, small):
+    runner = train(small(SCRATCH, 'train_cfg.val_interval=2'))
+    value = runner.message_hub.get_scalar('val/accuracy/top1').current()
+    assert 0 <= value <= 100
+
+
+def test_no_validate(train, small):
+    runner = train(small(SCRATCH, 'train_cfg.val_interval=1') +
+                   ['--no-validate'])
+    assert runner.iter == 2
+    assert 'accuracy' not in str(list(runner.message_hub.log_scalars))
+
+
+def test_default_work_dir(tool, tmp_path):
+    module = tool('train')
+    args = module.parse_args(['some/where/my_config.py'])
+    from mmengine.config import Config
+    cfg = module.merge_args(Config(dict()), args)
+    assert os.path.normpath(cfg.work_dir) == \
+        os.path.join('work_dirs', 'my_config')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_amp_without_a_gpu(train, small):
+    with pytest.raises(SystemExit, match='--amp needs a GPU'):
+        train([*small(SCRATCH), '--amp'])
+
+
+def test_auto_scale_lr_without_base(train, small):
+    with pytest.raises(SystemExit, match='auto-scale-lr needs.*'
+                       'base_batch_size.*resnet18_scratch_digits.py'):
+        train([*small(SCRATCH), '--auto-scale-lr'])
+
+
+def test_auto_scale_lr(train, small, root, tmp_path):
+    config = tmp_path / 'scaled.py'
+    config.write_text(f'_base_ = {str(root / SCRATCH)!r}\n'
+                      'auto_scale_lr = dict(base_batch_size=32)\n')
+    runner = train([
+        *small(str(config), 'optim_wrapper.optimizer.lr=0.04',
+               'param_scheduler=None'), '--auto-scale-lr', '--no-validate'])
+    # a batch of 8 where 32 was meant
+    assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(0.01)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_two_processes(root, small, tmp_path):
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
+         '--nproc_per_node', '2', 'tools/train.py',
+         *small(REINFORCED, iters=3), '--launcher', 'pytorch'],
+        cwd=root, text=True, capture_output=True, timeout=600,
+        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert (tmp_path / 'iter_3.pth').is_file()
+    log = next(tmp_path.glob('*/*.log')).read_text()
+    assert 'Distributed launcher: pytorch' in log
+    assert 'GPU number: 2' in log  # the number of processes
