@@ -88,23 +88,28 @@ class Study:
         self.jobs = self.out / 'jobs'
         self.jobs.mkdir(parents=True, exist_ok=True)
         self.teacher = str(teacher)
+        self.weights = hashlib.sha256(Path(
+            teacher, 'unet', 'diffusion_pytorch_model.safetensors'
+        ).read_bytes()).hexdigest()
         self.train, self.test = tool('train'), tool('test')
         self.seconds = {}
 
-    def once(self, name, stage, config, arguments, run):
-        """Run a job, or take its result if it was run with these inputs."""
+    def once(self, name, stage, config, arguments, run, after=''):
+        """Run a job, or take its result if it was run with these inputs.
+
+        Returns the result and the key of the job's inputs; ``after`` is the
+        key of the job that this one starts from.
+        """
         from mmengine.config import Config
-        weights = Path(self.teacher, 'unet',
-                       'diffusion_pytorch_model.safetensors').read_bytes()
-        key = hashlib.sha256(
-            (Config.fromfile(config).dump() + repr(arguments)).encode()
-            + weights).hexdigest()
+        key = hashlib.sha256('\n'.join(
+            [Config.fromfile(config).dump(), *arguments, self.weights, after]
+        ).encode()).hexdigest()
         record = self.jobs / f'{name}.json'
         if record.exists():
             found = json.loads(record.read_text())
             if found['key'] == key:
                 self._add(stage, found['seconds'])
-                return found['result']
+                return found['result'], key
         start = time.time()
         with quiet(self.out / 'log.txt'):
             result = run()
@@ -114,13 +119,13 @@ class Study:
         partial.write_text(json.dumps(
             dict(key=key, seconds=seconds, result=result)))
         os.replace(partial, record)
-        return result
+        return result, key
 
     def _add(self, stage, seconds):
         self.seconds[stage] = self.seconds.get(stage, 0) + seconds
 
     def distill(self, arm, labels, seed):
-        """Stage 1; returns the checkpoint."""
+        """Stage 1; returns the checkpoint and the key of the job."""
         kind = 'fixed' if arm.startswith('fixed_t') else arm
         config = str(CONFIGS / f'repfusion_resnet18_{kind}_digits.py')
         name = f'distill_{arm}_{labels}labels_seed{seed}'
@@ -151,11 +156,6 @@ class Study:
 
     def finetune(self, arm, labels, seed):
         """Stage 2 and its test; returns the accuracy in percent."""
-        checkpoint = None if arm == 'scratch' else \
-            self.distill(arm, labels, seed)
-        start = 'scratch' if checkpoint is None else 'repfusion'
-        config = str(CONFIGS / f'resnet18_{start}_digits.py')
-        name = f'finetune_{arm}_{labels}labels_seed{seed}'
         dataset = 'train_dataloader.dataset.dataset'
         values = {
             'randomness.seed': seed,
@@ -164,16 +164,15 @@ class Study:
             f'{dataset}.seed': seed,
             'test_dataloader.dataset.split': self.args.split,
         }
-        if checkpoint is not None:
+        start, after = 'scratch', ''
+        if arm != 'scratch':
+            start = 'repfusion'
+            checkpoint, after = self.distill(arm, labels, seed)
             values['model.backbone.init_cfg.checkpoint'] = checkpoint
+        config = str(CONFIGS / f'resnet18_{start}_digits.py')
+        name = f'finetune_{arm}_{labels}labels_seed{seed}_{self.args.split}'
         arguments = options(**values)
         work_dir = self.jobs / name
-        if checkpoint is not None:  # a new student is a new job
-            mark = str(osp.getmtime(checkpoint)) if osp.exists(checkpoint) \
-                else ''
-            arguments_key = [*arguments, mark]
-        else:
-            arguments_key = arguments
 
         def run():
             shutil.rmtree(work_dir, ignore_errors=True)
@@ -184,7 +183,7 @@ class Study:
             os.remove(weights)
             return metrics['accuracy/top1']
 
-        return self.once(name, 'finetune', config, arguments_key, run)
+        return self.once(name, 'finetune', config, arguments, run, after)[0]
 
 
 def main(argv=None):
@@ -232,7 +231,7 @@ def main(argv=None):
         config = str(CONFIGS / 'probe_digits.py')
         arguments = ['--split', args.split, *options(
             **{'teacher.pretrained': study.teacher})]
-        probe = study.once(
+        probe, _ = study.once(
             f'probe_{args.split}', 'probe', config, arguments,
             lambda: tool('analysis_tools/probe_time')([config, *arguments]))
         progress.advance(bar)

@@ -16,8 +16,8 @@ COLOURS = ('#9aa0a6', '#e8a33d', '#4c8bf5', '#1a7f4b', '#a142f4', '#d93025')
 
 
 def write_report(study, results, probe):
-    """Write report.json and report.html; returns what the JSON holds."""
-    records = _policy_records(study.jobs)
+    """Write report.json, .html and .png; returns what the JSON holds."""
+    records = _policy_records(study.jobs, study.args.labels[0])
     final = records[-1] if records else None
     report = dict(
         results=results,
@@ -33,6 +33,7 @@ def write_report(study, results, probe):
         versions=_versions())
     out = Path(study.args.out)
     (out / 'report.json').write_text(json.dumps(report, indent=1))
+    write_picture(report, records, out / 'report.png')
     (out / 'report.html').write_text(_page(report, records, study.teacher))
     return report
 
@@ -110,11 +111,12 @@ def _std(values):
     return np.std(values, ddof=1) if len(values) > 1 else float('nan')
 
 
-def _policy_records(jobs):
-    """The policy's records over training, averaged over the runs."""
+def _policy_records(jobs, labels):
+    """The policy's records over training, averaged over the seeds."""
     runs = [
         [json.loads(line) for line in path.read_text().splitlines()]
-        for path in sorted(jobs.glob('distill_reinforced_*/time_steps.jsonl'))]
+        for path in sorted(jobs.glob(
+            f'distill_reinforced_{labels}labels_*/time_steps.jsonl'))]
     if not runs:
         return []
     return [
@@ -140,17 +142,18 @@ def _versions():
 def _page(report, records, teacher):
     """The report as one self-contained page."""
     pictures = [
-        ('What the distilled backbones reach', _accuracy_plot(report),
-         'Test accuracy after fine-tuning on the few labels: bars are means, '
-         'dots are seeds. All distilled arms of a seed saw the same batches, '
-         'and no labels but those of the fine-tuning.'),
-        ('Which t tells most: a linear probe', _probe_plot(report),
+        ('What the distilled backbones reach', _plot(_draw_accuracy, report),
+         'Accuracy after fine-tuning on the few labels: bars are means, dots '
+         'are seeds. All distilled arms of a seed saw the same batches, and '
+         'no labels but those of the fine-tuning.'),
+        ('Which t tells most: a linear probe', _plot(_draw_probe, report),
          'Accuracy of a logistic regression on the diffusion model\'s own '
          'features z(t), with one standard error.'),
     ]
     if records:
         pictures.append((
-            'Which t the policy draws, over training', _policy_plot(records),
+            'Which t the policy draws, over training',
+            _plot(_draw_policy, records),
             'Share of the time steps drawn; brighter is more. The policy '
             'starts without knowing anything of the curve above.'))
     pictures.append((
@@ -224,8 +227,27 @@ def _encoded(figure):
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _accuracy_plot(report):
+def write_picture(report, records, path):
+    """The report's three curves side by side, for a README."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    figure = Figure(figsize=(15, 4), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 3 if records else 2)
+    _draw_accuracy(axes[0], report)
+    _draw_probe(axes[1], report)
+    if records:
+        _draw_policy(axes[2], records)
+    figure.savefig(path, dpi=100)
+
+
+def _plot(draw, *what):
     figure, axes = _figure()
+    draw(axes, *what)
+    return _encoded(figure)
+
+
+def _draw_accuracy(axes, report):
     labels = list(dict.fromkeys(
         row['labels_per_class'] for row in report['results']))
     arms = list(dict.fromkeys(row['init'] for row in report['results']))
@@ -246,11 +268,9 @@ def _accuracy_plot(report):
     axes.set_xticks(range(len(labels)), [str(n) for n in labels])
     axes.set(xlabel='labels a class', ylabel='accuracy, %')
     axes.legend(loc='lower right', fontsize=8)
-    return _encoded(figure)
 
 
-def _probe_plot(report):
-    figure, axes = _figure()
+def _draw_probe(axes, report):
     rows = report['probe']
     axes.errorbar([row['t'] for row in rows],
                   [row['accuracy'] for row in rows],
@@ -262,11 +282,9 @@ def _probe_plot(report):
                       (report['policy']['mean_t'], axes.get_ylim()[0]),
                       xytext=(4, 6), textcoords='offset points', fontsize=8)
     axes.set(xlabel='time step t', ylabel='linear-probe accuracy, %')
-    return _encoded(figure)
 
 
-def _policy_plot(records):
-    figure, axes = _figure()
+def _draw_policy(axes, records):
     picture = np.array([record['histogram'] for record in records]).T
     image = axes.imshow(
         picture, origin='lower', aspect='auto', cmap='viridis',
@@ -276,8 +294,7 @@ def _policy_plot(records):
               lw=1.5, label='mean t')
     axes.legend(fontsize=8, facecolor='#5f6368', labelcolor='white')
     axes.set(xlabel='iteration', ylabel='time step t')
-    figure.colorbar(image, ax=axes, label='share')
-    return _encoded(figure)
+    axes.figure.colorbar(image, ax=axes, label='share')
 
 
 def _samples_plot(teacher):

@@ -185,7 +185,7 @@ def tool(root):
 
     def load(name):
         spec = importlib.util.spec_from_file_location(
-            f'tool_{name}', root / 'tools' / f'{name}.py')
+            f'tool_{Path(name).name}', root / 'tools' / f'{name}.py')
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module

@@ -21,9 +21,11 @@ model = dict(
             loss=dict(type='repfusion_mm.HintLoss', pool=True)),
     ])
 
-train_cfg = dict(by_epoch=False, max_iters=600)
+train_cfg = dict(by_epoch=False, max_iters=500)
 optim_wrapper = dict(
     optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05))
-param_scheduler = dict(
-    type='OneCycleLR', eta_max=2e-3, total_steps=600, by_epoch=False)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.04, end=50, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=50, by_epoch=False),
+]
 custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook')]

@@ -6,5 +6,5 @@ model = dict(
         init_cfg=dict(
             type='Pretrained',
             checkpoint='work_dirs/repfusion_resnet18_reinforced_digits/'
-            'iter_600.pth',
+            'iter_500.pth',
             prefix='backbone.')))

@@ -5,7 +5,8 @@ from typing import Dict, Iterator, Tuple
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner.checkpoint import _load_checkpoint
+from mmengine.runner.checkpoint import (_load_checkpoint,
+                                        find_latest_checkpoint)
 from torch import Tensor, nn
 
 from repfusion_mm.models.nearest import nearest
@@ -36,7 +37,7 @@ class PretrainedCheckHook(Hook):
             FileNotFoundError: If a checkpoint is not there.
             ValueError: If its keys or shapes do not fit the module.
         """
-        if runner._resume:
+        if _is_resumed(runner):
             return
         for name, module, cfg in _pretrained_modules(runner.model):
             _compare_keys(name, module.state_dict(), _weights(name, cfg), cfg)
@@ -50,7 +51,7 @@ class PretrainedCheckHook(Hook):
         Raises:
             ValueError: If a weight of the model is not the checkpoint's.
         """
-        if runner._resume or runner._load_from:
+        if _is_resumed(runner) or runner._load_from:
             return  # the weights were replaced on purpose
         for name, module, cfg in _pretrained_modules(runner.model):
             given = _weights(name, cfg)
@@ -63,6 +64,12 @@ class PretrainedCheckHook(Hook):
                     f'of {cfg["checkpoint"]} after initialisation, for '
                     f'example {different[:3]}; something initialised them '
                     'again')
+
+
+def _is_resumed(runner) -> bool:
+    """Whether there is something to resume, and not just the wish to."""
+    return runner._resume and bool(
+        runner._load_from or find_latest_checkpoint(runner.work_dir))
 
 
 def _pretrained_modules(

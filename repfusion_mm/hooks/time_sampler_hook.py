@@ -53,16 +53,11 @@ class TimeSamplerHook(Hook):
         if not hasattr(model, 'time_sampler'):
             raise TypeError('TimeSamplerHook belongs to a model with a '
                             f'`time_sampler`, got {type(model).__name__}')
-        reward = getattr(model, 'reward', None)
-        if getattr(reward, 'needs_labels', False) and not _has_labels(
-                runner.train_dataloader.dataset):
-            raise ValueError(
-                f'`reward` is {type(reward).__name__}, which needs some '
-                'labelled images, but no image of `train_dataloader.dataset` '
-                'has a label; leave out the reward and use FixedTime or '
-                'UniformTime')
+        if hasattr(model.reward, 'check_dataset'):
+            model.reward.check_dataset(runner.train_dataloader.dataset)
         self._initial = getattr(model.time_sampler, 'entropy_weight', None)
         self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64)
+        self._sum = torch.zeros((), dtype=torch.float64)
 
     def before_train_iter(self, runner, batch_idx: int,
                           data_batch=None) -> None:
@@ -96,18 +91,20 @@ class TimeSamplerHook(Hook):
                             device=bins.device)
         drawn.index_add_(0, bins, torch.ones_like(bins, dtype=torch.float64))
         self._counts = self._counts.to(bins.device) + drawn
+        self._sum = self._sum.to(bins.device) + model.timesteps.sum()
         if self.every_n_train_iters(runner, self.interval):
             self._record(runner, model)
             self._counts.zero_()
+            self._sum.zero_()
 
     @master_only
     def _record(self, runner, model) -> None:
-        shares = (self._counts / self._counts.sum()).tolist()
+        drawn = self._counts.sum()
+        shares = (self._counts / drawn).tolist()
         width = model.teacher.num_timesteps / HISTOGRAM_BINS
-        mean = sum(share * (i + 0.5) * width for i, share in enumerate(shares))
         line = dict(
             iter=runner.iter + 1,
-            mean_t=round(mean, 1),
+            mean_t=round(float(self._sum / drawn), 1),
             entropy_weight=getattr(model.time_sampler, 'entropy_weight', None),
             histogram=[round(share, 4) for share in shares])
         with open(osp.join(runner.work_dir, 'time_steps.jsonl'), 'a') as file:
@@ -119,17 +116,6 @@ class TimeSamplerHook(Hook):
 def _model(runner):
     return runner.model.module if is_model_wrapper(runner.model) \
         else runner.model
-
-
-def _has_labels(dataset) -> bool:
-    """Whether any image is labelled, as far as the data set says so."""
-    if not hasattr(dataset, 'get_data_info'):
-        return True
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        if 'gt_label' not in info or info['gt_label'] != -1:
-            return True
-    return False
 
 
 def _draw(shares: List[float], width: float):

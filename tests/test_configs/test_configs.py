@@ -2,7 +2,9 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import (
     DATASETS,
@@ -164,3 +166,27 @@ def test_stage_one_leads_to_stage_two(root, monkeypatch):
         ours.pop('init_cfg')
         wanted = shapes(first.model.backbone, first.default_scope)
         assert wanted == shapes(ours, cfg.default_scope), path
+
+
+def test_shipped_teacher(root, monkeypatch):
+    # the digits' denoiser predicts the noise on digits it has not seen, at
+    # every level far better than without looking (a loss of 1)
+    from diffusers import DDPMPipeline
+    monkeypatch.chdir(root)
+    pipeline = DDPMPipeline.from_pretrained('configs/demo/dpm_digits')
+    digits = DATASETS.build(dict(type='repfusion_mm.Digits', split='test'))
+    images = np.stack([digits.get_data_info(i)['img'][..., 0]
+                       for i in range(64)])
+    images = torch.from_numpy(images)[:, None] / 127.5 - 1
+    denoiser = pipeline.unet.float().eval()
+    wanted = Config.fromfile('configs/demo/dpm_unet_digits.py').model.denoiser
+    for key, value in wanted.items():
+        found = denoiser.config[key]
+        assert found == (list(value) if isinstance(value, tuple) else value)
+    for t, limit in ((50, 0.2), (200, 0.1), (600, 0.03)):
+        noise = torch.randn(images.shape)
+        steps = torch.full((64, ), t)
+        noisy = pipeline.scheduler.add_noise(images, noise, steps)
+        with torch.no_grad():
+            loss = (denoiser(noisy, steps).sample - noise).pow(2).mean()
+        assert loss < limit, t

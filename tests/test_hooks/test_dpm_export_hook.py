@@ -61,6 +61,14 @@ def test_weights(run, build, tmp_path, ema):
     assert not list(tmp_path.rglob('dpm_samples*'))
 
 
+def test_half(run, tmp_path):
+    from safetensors.torch import load_file
+    weights = run(False, num_samples=0, half=True)[-1]
+    file, = tmp_path.glob('dpm/unet/*.safetensors')
+    for key, value in load_file(file).items():
+        assert torch.equal(value, weights[key].half())
+
+
 def test_samples(run, tmp_path):
     import cv2
     run(True, num_samples=4, sampling_steps=2)

@@ -99,11 +99,19 @@ def test_nothing_labelled(load_config, tmp_path, dataset):
         type='ConcatDataset',
         datasets=[none, dict(type='RepeatDataset', times=2, dataset=none)])
     runner = Runner.from_cfg(cfg)
-    with pytest.raises(ValueError, match='ClassificationReward, which needs '
-                       'some labelled images'):
+    with pytest.raises(ValueError, match='ClassificationReward needs some '
+                       'labelled images'):
         runner.train()
     assert runner.iter == 0
     assert not osp.exists(tmp_path / 'time_steps.jsonl')
+
+
+def test_too_few_for_the_folds(load_config):
+    cfg = load_config(REINFORCED, **{'model.reward.folds': 3})
+    runner = Runner.from_cfg(cfg)
+    with pytest.raises(ValueError, match='`reward.folds` is 3.*only 2'):
+        runner.train()
+    assert runner.iter == 0
 
 
 def test_nothing_labelled_without_a_reward(run, load_config):

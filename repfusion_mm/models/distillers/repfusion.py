@@ -91,8 +91,8 @@ class RepFusion(BaseModel):
             raise ValueError('`connections` is empty: the student would learn '
                              'nothing')
         self.channel_order = channel_order
-        # the student comes first, so that one seed starts it alike whatever
-        # teaches it
+        # one seed starts one student, whatever teaches it
+        self._student_rng = torch.get_rng_state()
         self.backbone = build_part('backbone', backbone)
 
         taps = [connection['teacher_tap'] for connection in connections]
@@ -188,6 +188,10 @@ class RepFusion(BaseModel):
 
     def init_weights(self) -> None:
         """Initialise the student and read the teacher's weights."""
+        if hasattr(self.backbone, 'init_weights'):
+            with torch.random.fork_rng():
+                torch.set_rng_state(self._student_rng)
+                self.backbone.init_weights()
         super().init_weights()
         # MMEngine skips the children of a model that has a `Pretrained` of
         # its own

@@ -29,10 +29,10 @@ def denoiser_size(size: Optional[Union[int, Sequence[int]]],
     stride = 2**(len(config['block_out_channels']) - 1)
     for side in (height, width):
         if side < 1 or side % stride:
-            below = max(stride, side // stride * stride)
+            below = side // stride * stride
+            nearest = f'{below} or {below + stride}' if below > 0 else stride
             raise ValueError(
                 f'`{key}` is {size}, but the denoiser halves its input '
                 f'{len(config["block_out_channels"]) - 1} times, so each side '
-                f'must be a multiple of {stride}; nearest: {below} or '
-                f'{max(below, side // stride * stride + stride)}')
+                f'must be a multiple of {stride}; nearest: {nearest}')
     return height, width

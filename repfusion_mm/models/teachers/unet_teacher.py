@@ -1,4 +1,5 @@
 """A diffusers denoiser as a frozen teacher."""
+from contextlib import nullcontext
 from typing import Dict, Optional, Sequence, Tuple, Union
 
 import torch
@@ -173,9 +174,9 @@ class UNetTeacher(nn.Module):
         if self.add_noise:
             inputs = self.scheduler.add_noise(
                 inputs, torch.randn_like(inputs), timesteps)
-        with torch.autocast(inputs.device.type,
-                            enabled=self.dtype is None
-                            and torch.is_autocast_enabled()):
+        own_precision = nullcontext() if self.dtype is None else \
+            torch.autocast(inputs.device.type, enabled=False)
+        with own_precision:
             _, features = self._taps.forward(
                 self.denoiser, inputs.to(self.dtype), timesteps, None, False,
                 stop=True)

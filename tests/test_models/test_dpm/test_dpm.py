@@ -113,6 +113,25 @@ def test_export(dpm, tmp_path):
     assert image.shape == (1, 16, 16, 3)
 
 
+def test_export_half(dpm, build, tmp_path):
+    from safetensors.torch import load_file
+    module = dpm()
+    before = {key: value.clone() for key, value
+              in module.denoiser.state_dict().items()}
+    module.export(str(tmp_path), half=True)
+    file, = (tmp_path / 'unet').glob('*.safetensors')
+    assert {value.dtype for value in load_file(file).values()} == \
+        {torch.float16}
+    for key, value in module.denoiser.state_dict().items():
+        assert torch.equal(value, before[key])  # itself it stays whole
+    teacher = build(dict(type='repfusion_mm.UNetTeacher',
+                         pretrained=str(tmp_path), taps=['out.0']))
+    teacher.init_weights()
+    for key, value in teacher.denoiser.state_dict().items():
+        assert value.dtype == torch.float32
+        assert torch.equal(value, before[key].half().float())
+
+
 @pytest.mark.parametrize('cfg, match', [
     (dict(channel_order='gbr'), '`channel_order`'),
     (dict(beta_schedule='linaer'), 'linaer')])

@@ -144,9 +144,9 @@ def test_shrinks(teacher, complete, timesteps):
 
 
 def test_shrinks_without_aliasing(teacher, complete, timesteps):
-    # a fine chequerboard becomes its mean colour
+    # fine stripes become their mean colour, wherever they lie
     fine = torch.zeros(4, 3, 64, 64)
-    fine[:, :, ::2, ::2] = fine[:, :, 1::2, 1::2] = 255.
+    fine[..., 1::4] = fine[..., 2::4] = 255.
     wanted = complete(torch.zeros(4, 3, 16, 16), timesteps, ['conv_in'])
     got = teacher(taps=['conv_in'])(fine, timesteps)['conv_in']
     assert (got - wanted['conv_in'])[..., 2:-2, 2:-2].abs().max() < 0.03
