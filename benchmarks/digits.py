@@ -22,7 +22,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CONFIGS = ROOT / 'configs' / 'demo'
 DPM = CONFIGS / 'dpm_digits'
-FIXED_TIMES = (30, 60, 100, 200, 300, 400, 500)
 # a quarter of each distillation batch is labelled: 360 draws beside the rest
 LABELLED_DRAWS = 360
 NUM_CLASSES = 10
@@ -38,8 +37,9 @@ def parse_args(argv=None):
                         help='labels a class, numbers or "all" (default: 2)')
     parser.add_argument('--seeds', type=int, default=5,
                         help='number of seeds (default: %(default)s)')
-    parser.add_argument('--first-seed', type=int, default=0,
-                        help='the seeds count from here (default: 0)')
+    parser.add_argument('--first-seed', type=int, default=10,
+                        help='the seeds count from here (default: 10; 0 to 9 '
+                        'chose the settings, on val)')
     parser.add_argument(
         '--arms', nargs='+', default=['scratch', 'fixed_t0', 'uniform',
                                       'reinforced'],

@@ -5,15 +5,10 @@ model = dict(
     time_sampler=dict(
         _delete_=True,
         type='repfusion_mm.ReinforcedTime',
-        num_bins=100,
+        num_bins=20,  # 500 steps are few for 1,000 choices
         entropy_weight=0.3),
     reward=dict(
         type='repfusion_mm.ClassificationReward',
         num_classes=10,
-        folds=2))  # so few labels are soon known by heart
-
-# A policy that settles slowly: it would otherwise choose before the
-# classifiers behind the reward know anything.
-optim_wrapper = dict(
-    paramwise_cfg=dict(custom_keys=dict(time_sampler=dict(lr_mult=0.3))))
+        hidden=()))  # an MLP soon knows so few labels by heart
 custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook', entropy_decay=1.0)]

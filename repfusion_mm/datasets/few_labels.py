@@ -1,5 +1,4 @@
 """A data set of which only a few images are labelled."""
-from collections import Counter
 from typing import List, Optional, Union
 
 import numpy as np
@@ -77,7 +76,6 @@ class FewLabels:
         labelled = self._draw_labelled()
         self._indices = sorted(labelled) if self.part == 'labelled' else \
             sorted(set(range(len(self.dataset))) - labelled)
-        self._ranks = self._rank_in_class()
 
     def _draw_labelled(self) -> set:
         if self.labels_per_class is None:
@@ -98,16 +96,6 @@ class FewLabels:
                 candidates, self.labels_per_class, replace=False).tolist())
         return chosen
 
-    def _rank_in_class(self) -> List[int]:
-        if self.part == 'unlabelled':
-            return []
-        ranks, seen = [], Counter()
-        for index in self._indices:
-            label = self.dataset.get_data_info(index)['gt_label']
-            ranks.append(seen[label])
-            seen[label] += 1
-        return ranks
-
     def get_data_info(self, idx: int) -> dict:
         """Annotation of an image.
 
@@ -115,16 +103,12 @@ class FewLabels:
             idx (int): Its index in this part.
 
         Returns:
-            dict: As the data set's; with ``gt_label`` -1 if unlabelled, or
-            else with ``label_rank``, which of the labelled images of its
-            class this is.
+            dict: As the data set's, with ``gt_label`` -1 if unlabelled.
         """
         self.full_init()
         info = self.dataset.get_data_info(self._indices[idx])
         if self.part == 'unlabelled':
             info['gt_label'] = UNLABELLED
-        else:
-            info['label_rank'] = self._ranks[idx]
         return info
 
     def __getitem__(self, idx: int) -> dict:

@@ -5,8 +5,7 @@ from typing import Dict, Iterator, Tuple
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.runner.checkpoint import (_load_checkpoint,
-                                        find_latest_checkpoint)
+from mmengine.runner.checkpoint import _load_checkpoint, find_latest_checkpoint
 from torch import Tensor, nn
 
 from repfusion_mm.models.nearest import nearest

@@ -38,27 +38,3 @@ def labelled_mask(data_samples: Sequence) -> Tensor:
         Tensor: Bool, (N,).
     """
     return class_labels(data_samples) >= 0
-
-
-def label_ranks(data_samples: Sequence) -> Tensor:
-    """Which of the labelled images of its class each sample is.
-
-    Args:
-        data_samples (Sequence[DataSample]): With ``gt_label``, and with the
-            meta key ``label_rank`` where that is not -1.
-
-    Returns:
-        Tensor: Long, (N,), on the CPU; 0 for unlabelled samples.
-
-    Raises:
-        ValueError: If a labelled sample has no rank.
-    """
-    ranks = [sample.get('label_rank') for sample in data_samples]
-    missing = [sample for sample, rank in zip(data_samples, ranks)
-               if rank is None and (sample.gt_label >= 0).all()]
-    if missing:
-        raise ValueError(
-            'folds need to know the labelled images apart: wrap them in '
-            'repfusion_mm.FewLabels, and pack what it gives with '
-            "dict(type='PackInputs', meta_keys=('label_rank', ))")
-    return torch.tensor([rank or 0 for rank in ranks])

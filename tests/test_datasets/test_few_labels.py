@@ -48,24 +48,6 @@ def test_labels():
     assert set(hidden) == set(range(10))
 
 
-def test_ranks():
-    dataset = build(4, 'labelled')
-    infos = [dataset.get_data_info(i) for i in range(len(dataset))]
-    for label in range(10):
-        assert [info['label_rank'] for info in infos
-                if info['gt_label'] == label] == [0, 1, 2, 3]
-    assert 'label_rank' not in build(4, 'unlabelled').get_data_info(0)
-
-
-def test_ranks_are_packed():
-    pipeline = [dict(type='mmpretrain.PackInputs',
-                     meta_keys=('label_rank', ))]
-    dataset = DATASETS.build(dict(
-        few(4, 'labelled'), dataset=dict(DIGITS, pipeline=pipeline)))
-    ranks = [dataset[i]['data_samples'].label_rank for i in range(40)]
-    assert collections.Counter(ranks) == dict.fromkeys(range(4), 10)
-
-
 def test_seed():
     first = indices(build(2, 'labelled', seed=4))
     assert first == indices(build(2, 'labelled', seed=4))

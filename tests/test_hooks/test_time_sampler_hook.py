@@ -106,14 +106,6 @@ def test_nothing_labelled(load_config, tmp_path, dataset):
     assert not osp.exists(tmp_path / 'time_steps.jsonl')
 
 
-def test_too_few_for_the_folds(load_config):
-    cfg = load_config(REINFORCED, **{'model.reward.folds': 3})
-    runner = Runner.from_cfg(cfg)
-    with pytest.raises(ValueError, match='`reward.folds` is 3.*only 2'):
-        runner.train()
-    assert runner.iter == 0
-
-
 def test_nothing_labelled_without_a_reward(run, load_config):
     none = dict(load_config(UNIFORM).train_dataloader.dataset.datasets[0],
                 labels_per_class=0)

@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmpretrain.structures import DataSample
 
-from repfusion_mm.models.labels import class_labels, label_ranks, labelled_mask
+from repfusion_mm.models.labels import class_labels, labelled_mask
 
 
 def test_labels(samples):
@@ -23,14 +23,3 @@ def test_without_label(samples):
 def test_several_labels(samples):
     with pytest.raises(ValueError, match='one `gt_label`'):
         class_labels(samples([1, [2, 3]]))
-
-
-def test_ranks(samples):
-    batch = samples([3, -1, 0])
-    batch[0].set_metainfo(dict(label_rank=5))
-    batch[2].set_metainfo(dict(label_rank=0))
-    ranks = label_ranks(batch)
-    assert ranks.dtype == torch.long
-    assert ranks.tolist() == [5, 0, 0]
-    with pytest.raises(ValueError, match='FewLabels.*label_rank'):
-        label_ranks(samples([1]) + batch)

@@ -12,7 +12,7 @@ _digits = dict(
     split='train',
     pipeline=[
         dict(type='RandomCrop', crop_size=16, padding=2),
-        dict(type='PackInputs', meta_keys=('label_rank', )),
+        dict(type='PackInputs'),
     ])
 train_dataloader = dict(
     batch_size=64,

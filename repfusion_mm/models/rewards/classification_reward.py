@@ -1,13 +1,12 @@
 """A time step is worth what a classifier can do with z(t)."""
 from typing import Dict, Optional, Sequence, Tuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..labels import class_labels, label_ranks
+from ..labels import class_labels
 
 
 @MODELS.register_module()
@@ -18,28 +17,23 @@ class ClassificationReward(nn.Module):
     the student. Unlabelled samples (label -1) have no reward and teach it
     nothing.
 
-    With few labels a classifier soon knows its images by heart: every t is
-    then worth the same, and the policy stops learning. With ``folds`` there
-    are several classifiers, each of which never learns from one fold of the
-    labelled images and rewards just these, so that a reward says what z(t)
-    is worth on images that are new.
+    With few labels an MLP soon knows its images by heart: every t is then
+    worth the same, and the policy stops learning. A linear classifier,
+    ``hidden=()``, tells good t from bad ones for longer.
 
     Args:
         num_classes (int): Number of classes.
         tap (str, optional): The teacher tap that is read. Defaults to the
             first one.
         hidden (Sequence[int]): Widths of the hidden layers. Defaults to
-            (256, 256), as published for CIFAR-10.
-        folds (int): Number of folds; 1 rewards the images that are learned
-            from, as published. More need ``label_rank`` in the data samples,
-            which :class:`FewLabels` gives and ``PackInputs`` packs with
-            ``meta_keys=('label_rank', )``. Defaults to 1.
+            (256, 256), as published for CIFAR-10; ``()`` is a linear
+            classifier.
         loss_weight (float): Weight of the classifier's own loss. Defaults
             to 1.
         feature_shapes (dict[str, Sequence[int]]): Shape of each teacher
             feature without the batch. Set by the model.
 
-    Source: Yang and Wang, ICCV 2023, section 3.2; the folds are ours.
+    Source: Yang and Wang, ICCV 2023, section 3.2.
 
     Example:
         >>> reward = dict(type='repfusion_mm.ClassificationReward',
@@ -51,19 +45,18 @@ class ClassificationReward(nn.Module):
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
                  hidden: Sequence[int] = (256, 256),
-                 folds: int = 1,
                  loss_weight: float = 1.) -> None:
         super().__init__()
         if num_classes < 2:
             raise ValueError('`reward.num_classes` must be at least 2, got '
                              f'{num_classes}')
-        if folds < 1:
-            raise ValueError(f'`reward.folds` must be at least 1, got {folds}')
         self.tap = tap or next(iter(feature_shapes))
         self.loss_weight = loss_weight
-        widths = [feature_shapes[self.tap][0], *hidden]
-        self.classifiers = nn.ModuleList(
-            _mlp(widths, num_classes) for _ in range(folds))
+        layers, width = [], feature_shapes[self.tap][0]
+        for units in hidden:
+            layers += [nn.Linear(width, units), nn.ReLU()]
+            width = units
+        self.classifier = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
     def forward(
         self,
@@ -82,26 +75,18 @@ class ClassificationReward(nn.Module):
 
         Returns:
             tuple: The reward (N,), the mask (N,) of the labelled samples, and
-            the classifiers' own loss, ``loss_reward``.
+            the classifier's own loss, ``loss_reward``.
         """
         labels = class_labels(data_samples)
         mask = labels >= 0
         pooled = features[self.tap].flatten(2).mean(2)
-        entropies = torch.stack([
-            F.cross_entropy(classifier(pooled).float(), labels.clamp(min=0),
-                            reduction='none')
-            for classifier in self.classifiers])
-        folds = len(self.classifiers)
-        if folds == 1:
-            judged = learned = mask[None]
-        else:
-            fold = label_ranks(data_samples).to(labels.device) % folds
-            own = fold == torch.arange(folds, device=fold.device)[:, None]
-            judged, learned = own & mask, ~own & mask
         # unlabelled: zero times the output, so that DDP sees every gradient
-        loss = (entropies * learned).sum() / learned.sum().clamp(min=1)
-        reward = -(entropies.detach() * judged).sum(0)
-        return reward, mask, dict(loss_reward=self.loss_weight * loss)
+        entropies = F.cross_entropy(
+            self.classifier(pooled).float(), labels.clamp(min=0),
+            reduction='none') * mask
+        loss = entropies.sum() / mask.sum().clamp(min=1)
+        return -entropies.detach(), mask, dict(
+            loss_reward=self.loss_weight * loss)
 
     def check_dataset(self, dataset) -> None:
         """Make sure, before training, that there are labels to reward by.
@@ -111,37 +96,14 @@ class ClassificationReward(nn.Module):
                 looked at.
 
         Raises:
-            ValueError: If no image has a label, or the labelled images of a
-                class are fewer than the folds.
+            ValueError: If no image has a label.
         """
         if not hasattr(dataset, 'get_data_info'):
             return
-        folds = len(self.classifiers)
-        ranks: Dict[int, set] = {}
-        for index in range(len(dataset)):
-            info = dataset.get_data_info(index)
-            label = info.get('gt_label')
-            if label is None or label == -1:
-                continue
-            if folds == 1:
-                return
-            ranks.setdefault(label, set()).add(info.get('label_rank'))
-        if not ranks:
+        labels = (dataset.get_data_info(index).get('gt_label')
+                  for index in range(len(dataset)))
+        if all(label is None or label == -1 for label in labels):
             raise ValueError(
                 'ClassificationReward needs some labelled images, but none of '
                 '`train_dataloader.dataset` has a label; leave out `reward` '
                 'and use FixedTime or UniformTime')
-        for label, found in ranks.items():
-            if len(found) < folds:
-                raise ValueError(
-                    f'`reward.folds` is {folds}, but class {label} has only '
-                    f'{len(found)} labelled image(s) with a `label_rank`; '
-                    'wrap the labelled images in repfusion_mm.FewLabels, or '
-                    'use fewer folds')
-
-
-def _mlp(widths: Sequence[int], num_classes: int) -> nn.Sequential:
-    layers = []
-    for width, units in zip(widths, widths[1:]):
-        layers += [nn.Linear(width, units), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))

@@ -75,7 +75,7 @@ def test_losses(model, batch, complete):
     assert losses['loss_feature1'].item() > 0
 
     entropy = F.cross_entropy(
-        module.reward.classifiers[0](z.mean((2, 3))),
+        module.reward.classifier(z.mean((2, 3))),
         torch.tensor([3, 0, 7, 7]), reduction='none')
     mask = torch.tensor([True, False, True, True])
     torch.testing.assert_close(losses['loss_reward'], entropy[mask].mean())
@@ -115,7 +115,7 @@ def test_gradients(model, batch):
             assert p.grad is not None and p.grad.isfinite().all(), name
     assert module.backbone.conv1.weight.grad.abs().sum() > 0
     assert module.time_sampler.policy.scores.weight.grad.abs().sum() > 0
-    assert module.reward.classifiers[0][0].weight.grad.abs().sum() > 0
+    assert module.reward.classifier[0].weight.grad.abs().sum() > 0
 
 
 def test_policy_does_not_move_the_student(model, batch):
