@@ -143,7 +143,7 @@ def _page(report, records, teacher):
     """The report as one self-contained page."""
     pictures = [
         ('What the distilled backbones reach', _plot(_draw_accuracy, report),
-         'Accuracy after fine-tuning on the few labels: bars are means, dots '
+         'Accuracy after fine-tuning on the few labels: lines are means, dots '
          'are seeds. All distilled arms of a seed saw the same batches, and '
          'no labels but those of the fine-tuning.'),
         ('Which t tells most: a linear probe', _plot(_draw_probe, report),
@@ -258,16 +258,15 @@ def _draw_accuracy(axes, report):
         for place, number in enumerate(labels):
             x = place + (index - (len(arms) - 1) / 2) * width
             accuracy = values[number, arm]
-            axes.bar(x, np.mean(accuracy), width * 0.9,
-                     color=COLOURS[index % len(COLOURS)], alpha=0.75,
-                     label=arm_name(arm) if place == 0 else None)
-            axes.plot([x] * len(accuracy), accuracy, 'o', color='#202124',
-                      markersize=3, alpha=0.7)
-    low = min(min(accuracy) for accuracy in values.values())
-    axes.set_ylim(max(0, low - 8), 100)
+            colour = COLOURS[index % len(COLOURS)]
+            axes.hlines(np.mean(accuracy), x - width / 3, x + width / 3,
+                        color=colour, lw=4,
+                        label=arm_name(arm) if place == 0 else None)
+            axes.plot([x] * len(accuracy), accuracy, 'o', color=colour,
+                      markersize=5, alpha=0.5)
     axes.set_xticks(range(len(labels)), [str(n) for n in labels])
     axes.set(xlabel='labels a class', ylabel='accuracy, %')
-    axes.legend(loc='lower right', fontsize=8)
+    axes.legend(fontsize=8)
 
 
 def _draw_probe(axes, report):
@@ -300,7 +299,7 @@ def _draw_policy(axes, records):
 def _samples_plot(teacher):
     from diffusers import DDPMPipeline
 
-    from repfusion_mm.hooks.dpm_export_hook import sample_grid
+    from repfusion_mm.models.dpm.sample_grid import sample_grid
     pipeline = DDPMPipeline.from_pretrained(teacher)
     figure, axes = _figure(4, 4)
     axes.imshow(sample_grid(pipeline.unet, pipeline.scheduler, 64, 50),

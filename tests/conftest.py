@@ -167,6 +167,7 @@ def load_config(root, monkeypatch, tmp_path, pipeline_folder):
         small = {
             'work_dir': str(tmp_path),
             'train_cfg.max_iters': iters,
+            'param_scheduler': None,  # its warm-up is longer
             'train_dataloader.batch_size': 16,
             'default_hooks.checkpoint.interval': iters,
             'default_hooks.logger.interval': 1,

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from repfusion_mm.models.labels import class_labels
+from repfusion_mm.models.labels import class_labels, labelled_mask
 from repfusion_mm.models.raw_images import raw_images
 
 
@@ -38,7 +38,7 @@ def pooled_features(teacher: nn.Module,
         batch = data_preprocessor(batch)
         images = raw_images(batch['inputs'], data_preprocessor, channel_order)
         batch_labels = class_labels(batch['data_samples'])
-        known = batch_labels >= 0
+        known = labelled_mask(batch['data_samples'])
         if not known.any():
             continue
         labels.append(batch_labels[known].cpu().numpy())

@@ -1,11 +1,11 @@
 """Writes a trained DPM as a diffusers folder."""
 import os.path as osp
 
-import numpy as np
 from mmengine.dist import master_only
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 
+from repfusion_mm.models.dpm.sample_grid import sample_grid
 from repfusion_mm.registry import HOOKS
 
 
@@ -57,32 +57,3 @@ class DPMExportHook(Hook):
                 'dpm_samples', sample_grid(
                     model.denoiser, model.scheduler, self.num_samples,
                     self.sampling_steps))
-
-
-def sample_grid(denoiser, scheduler, num_samples: int,
-                steps: int) -> np.ndarray:
-    """Draw images from a diffusion model and lay them side by side.
-
-    Args:
-        denoiser (diffusers.UNet2DModel): The denoiser.
-        scheduler (diffusers.DDPMScheduler): Its noise schedule.
-        num_samples (int): Number of images.
-        steps (int): DDIM steps.
-
-    Returns:
-        np.ndarray: RGB, uint8, (H, W, 3), at least 64 pixels an image.
-    """
-    import torch
-    from diffusers import DDIMPipeline, DDIMScheduler
-    from torchvision.utils import make_grid
-    pipeline = DDIMPipeline(
-        denoiser, DDIMScheduler.from_config(scheduler.config))
-    pipeline.set_progress_bar_config(disable=True)
-    images = pipeline(num_samples, num_inference_steps=steps,
-                      generator=torch.Generator().manual_seed(0),
-                      output_type='np').images
-    images = torch.from_numpy(images).permute(0, 3, 1, 2)
-    zoom = max(1, 64 // images.size(-1))
-    images = images.repeat_interleave(zoom, 2).repeat_interleave(zoom, 3)
-    grid = make_grid(images, nrow=round(num_samples**0.5), padding=2)
-    return (grid.permute(1, 2, 0) * 255).round().byte().numpy()

@@ -5,6 +5,7 @@ from typing import Dict, Iterator, Tuple
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import BaseLoop
 from mmengine.runner.checkpoint import _load_checkpoint, find_latest_checkpoint
 from torch import Tensor, nn
 
@@ -30,13 +31,14 @@ class PretrainedCheckHook(Hook):
         """Compare keys and shapes, before any weight is touched.
 
         Args:
-            runner (Runner): About to train.
+            runner (Runner): About to train, or else nothing is done.
 
         Raises:
             FileNotFoundError: If a checkpoint is not there.
             ValueError: If its keys or shapes do not fit the module.
         """
-        if _is_resumed(runner):
+        trains = isinstance(runner._train_loop, BaseLoop)  # built by train()
+        if not trains or _is_resumed(runner):
             return
         for name, module, cfg in _pretrained_modules(runner.model):
             _compare_keys(name, module.state_dict(), _weights(name, cfg), cfg)

@@ -175,3 +175,10 @@ def test_from_scratch(load_config):
     run = Runner.from_cfg(cfg)
     run.train()
     assert run.iter == 2
+
+
+def test_testing_needs_no_stage_1(load_config, tmp_path):
+    cfg = load_config(CONFIG, **{
+        'model.backbone.init_cfg.checkpoint': str(tmp_path / 'gone.pth')})
+    run = Runner.from_cfg(cfg)
+    assert 0 <= run.test()['accuracy/top1'] <= 100

@@ -10,6 +10,7 @@ from repfusion_mm.hooks import TimeSamplerHook
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 UNIFORM = 'configs/demo/repfusion_resnet18_uniform_digits.py'
+WEIGHT = {'model.time_sampler.entropy_weight': 0.05}
 
 
 class Recorder(Hook):
@@ -49,7 +50,8 @@ def run(load_config, tmp_path):
 @pytest.mark.parametrize('decay', [0.5, 1.])
 def test_entropy_weight(run, decay):
     recorder, lines, runner = run(
-        REINFORCED, 8, custom_hooks=hook(entropy_decay=decay, interval=1))
+        REINFORCED, 8, custom_hooks=hook(entropy_decay=decay, interval=1),
+        **WEIGHT)
     wanted = [0.05 * max(0, 1 - i / (8 * decay)) for i in range(8)]
     assert recorder.weights == pytest.approx(wanted)
     assert [line['entropy_weight'] for line in lines] == pytest.approx(wanted)
@@ -62,8 +64,9 @@ def test_entropy_weight(run, decay):
 
 def test_entropy_weight_when_resumed(run):
     custom = hook(entropy_decay=1., interval=1)
-    run(REINFORCED, 2, custom_hooks=custom)
-    recorder, _, _ = run(REINFORCED, 4, custom_hooks=custom, resume=True)
+    run(REINFORCED, 2, custom_hooks=custom, **WEIGHT)
+    recorder, _, _ = run(REINFORCED, 4, custom_hooks=custom, resume=True,
+                         **WEIGHT)
     assert recorder.weights == pytest.approx([0.05 * 0.5, 0.05 * 0.25])
 
 

@@ -25,7 +25,7 @@ def small(tmp_path, pipeline_folder):
         more = [f'model.teacher.pretrained={pipeline_folder}'] \
             if 'repfusion_resnet' in config else []
         return [config, '--work-dir', str(tmp_path), '--cfg-options',
-                f'train_cfg.max_iters={iters}',
+                f'train_cfg.max_iters={iters}', 'param_scheduler=None',
                 'train_dataloader.batch_size=8',
                 f'default_hooks.checkpoint.interval={iters}',
                 'default_hooks.logger.interval=1', *more, *options]

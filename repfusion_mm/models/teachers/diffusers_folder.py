@@ -35,8 +35,8 @@ def read_config(pretrained: str) -> Tuple[dict, Optional[str]]:
     if found != 'UNet2DModel':
         raise ValueError(f'`teacher.pretrained` is {pretrained!r}, a {found}; '
                          'UNetTeacher takes a UNet2DModel')
-    config = {key: value for key, value in config.items()
-              if not key.startswith('_')}
+    # as `from_pretrained` does: keys of a newer diffusers are left out
+    config, _, _ = UNet2DModel.extract_init_dict(dict(config))
     return config, subfolder
 
 
