@@ -21,8 +21,9 @@ def parse_args(argv=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', default='work_dirs/baseline_variance',
                         help='folder of results (default: %(default)s)')
-    parser.add_argument('--steps', nargs='+', type=int, default=[20, 200, 600],
-                        help='stage-1 steps before measuring '
+    parser.add_argument('--steps', nargs='+', type=int,
+                        default=[100, 200, 500],
+                        help='stage-1 steps before measuring, above 50 '
                         '(default: %(default)s)')
     parser.add_argument('--batches', type=int, default=200,
                         help='gradients to take (default: %(default)s)')

@@ -44,7 +44,7 @@ def parse_args(argv=None):
         '--arms', nargs='+', default=['scratch', 'fixed_t0', 'uniform',
                                       'reinforced'],
         help='what the fine-tuning starts from: scratch, fixed_t<N>, uniform, '
-        'constant_policy, reinforced (default: %(default)s)')
+        'reinforced (default: %(default)s)')
     parser.add_argument('--split', choices=['val', 'test'], default='test',
                         help='what is predicted: val to choose settings, '
                         'test (default) to report them')
@@ -181,7 +181,7 @@ class Study:
             metrics = self.test([config, weights, '--work-dir', str(work_dir),
                                  *arguments])
             os.remove(weights)
-            return metrics['accuracy/top1']
+            return round(metrics['accuracy/top1'], 2)
 
         return self.once(name, 'finetune', config, arguments, run, after)[0]
 
@@ -207,7 +207,6 @@ def main(argv=None):
     MMLogger.get_instance('digits', log_level='ERROR')
     console = Console()
     Path(args.out).mkdir(parents=True, exist_ok=True)
-    start = time.time()
 
     jobs = [(labels, seed, arm) for labels in args.labels
             for seed in range(args.first_seed, args.first_seed + args.seeds)
@@ -245,7 +244,7 @@ def main(argv=None):
             progress.advance(bar)
         progress.update(bar, description='done')
 
-    study.seconds['all'] = time.time() - start
+    study.seconds['total'] = sum(study.seconds.values())
     results = [dict(init=arm, labels_per_class=labels if labels == 'all'
                     else int(labels), accuracy=accuracies)
                for (labels, arm), accuracies in accuracy.items()]

@@ -10,14 +10,13 @@ from scipy import stats
 
 NAMES = dict(
     scratch='from scratch', fixed_t0='distilled, t = 0',
-    uniform='distilled, uniform t', reinforced='distilled, reinforced t',
-    constant_policy='distilled, reinforced t, one policy for all images')
+    uniform='distilled, uniform t', reinforced='distilled, reinforced t')
 COLOURS = ('#9aa0a6', '#e8a33d', '#4c8bf5', '#1a7f4b', '#a142f4', '#d93025')
 
 
 def write_report(study, results, probe):
     """Write report.json, .html and .png; returns what the JSON holds."""
-    records = _policy_records(study.jobs, study.args.labels[0])
+    records = _policy_records(study)
     final = records[-1] if records else None
     report = dict(
         results=results,
@@ -50,14 +49,15 @@ def differences(results):
                     result['init'] != 'reinforced' or result is other:
                 continue
             gain = np.subtract(result['accuracy'], other['accuracy'])
-            half = stats.t.ppf(0.975, len(gain) - 1) * stats.sem(gain) \
-                if len(gain) > 1 else float('nan')
+            interval = None  # one seed says nothing of the spread
+            if len(gain) > 1:
+                interval = [round(float(end), 2) for end in stats.ttest_1samp(
+                    gain, 0).confidence_interval()]
             rows.append(dict(
                 labels_per_class=result['labels_per_class'],
                 of='reinforced', over=other['init'],
                 mean=round(float(gain.mean()), 2),
-                interval=[round(float(gain.mean() - half), 2),
-                          round(float(gain.mean() + half), 2)]))
+                interval=interval))
     return rows
 
 
@@ -94,9 +94,8 @@ def print_table(report, console):
     table = Table('labels a class', 'reinforced t over', 'points',
                   '95 % interval', title='paired differences')
     for row in report['differences']:
-        low, high = row['interval']
         table.add_row(str(row['labels_per_class']), arm_name(row['over']),
-                      f'{row["mean"]:+.1f}', f'{low:+.1f} to {high:+.1f}')
+                      f'{row["mean"]:+.1f}', _interval(row))
     console.print(table)
     peak = report['probe_peak']
     console.print(
@@ -107,16 +106,24 @@ def print_table(report, console):
         f'{peak["lead_over_last_std_error"]})')
 
 
+def _interval(row):
+    return '{:+.1f} to {:+.1f}'.format(*row['interval']) \
+        if row['interval'] else ''
+
+
 def _std(values):
     return np.std(values, ddof=1) if len(values) > 1 else float('nan')
 
 
-def _policy_records(jobs, labels):
+def _policy_records(study):
     """The policy's records over training, averaged over the seeds."""
-    runs = [
-        [json.loads(line) for line in path.read_text().splitlines()]
-        for path in sorted(jobs.glob(
-            f'distill_reinforced_{labels}labels_*/time_steps.jsonl'))]
+    args = study.args
+    paths = [
+        study.jobs / f'distill_reinforced_{args.labels[0]}labels_seed{seed}'
+        / 'time_steps.jsonl'
+        for seed in range(args.first_seed, args.first_seed + args.seeds)]
+    runs = [[json.loads(line) for line in path.read_text().splitlines()]
+            for path in paths if path.exists()]
     if not runs:
         return []
     return [
@@ -172,8 +179,7 @@ def _page(report, records, teacher):
         + '</td></tr>' for row in report['results'])
     gains = ''.join(
         f'<tr><td>{row["labels_per_class"]}</td><td>{arm_name(row["over"])}'
-        f'</td><td>{row["mean"]:+.1f}</td><td>{row["interval"][0]:+.1f} to '
-        f'{row["interval"][1]:+.1f}</td></tr>'
+        f'</td><td>{row["mean"]:+.1f}</td><td>{_interval(row)}</td></tr>'
         for row in report['differences'])
     seconds = ', '.join(f'{stage} {value:.0f} s'
                         for stage, value in report['seconds'].items())
@@ -266,7 +272,8 @@ def _draw_accuracy(axes, report):
                       markersize=5, alpha=0.5)
     axes.set_xticks(range(len(labels)), [str(n) for n in labels])
     axes.set(xlabel='labels a class', ylabel='accuracy, %')
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, ncols=2, loc='lower center',
+                bbox_to_anchor=(0.5, 1))
 
 
 def _draw_probe(axes, report):

@@ -34,3 +34,5 @@ custom_hooks = [
     dict(type='EMAHook', momentum=0.001),
     dict(type='repfusion_mm.TimeSamplerHook', entropy_decay=0.5),
 ]
+# each process draws time steps and noise of its own
+randomness = dict(diff_rank_seed=True)

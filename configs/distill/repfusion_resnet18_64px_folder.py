@@ -23,3 +23,5 @@ model = dict(
     ])
 
 custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
+# each process draws time steps and noise of its own
+randomness = dict(diff_rank_seed=True)

@@ -38,3 +38,5 @@ custom_hooks = [
     dict(type='EMAHook', momentum=0.0005),
     dict(type='repfusion_mm.DPMExportHook'),
 ]
+# each process draws time steps and noise of its own
+randomness = dict(diff_rank_seed=True)

@@ -32,6 +32,9 @@ def pooled_features(teacher: nn.Module,
         tuple: Features (N, C) by time step, and the labels (N,).
     """
     tap = tap or next(iter(teacher.feature_shapes))
+    if not 0 <= min(timesteps) <= max(timesteps) < teacher.num_timesteps:
+        raise ValueError(f'`timesteps` is {list(timesteps)}, but the teacher '
+                         f'knows 0 to {teacher.num_timesteps - 1}')
     features: Dict[int, list] = {t: [] for t in timesteps}
     labels = []
     for batch in dataloader:
@@ -96,10 +99,10 @@ def probe_over_time(train: Tuple[Dict[int, np.ndarray], np.ndarray],
                 max_iter=1000)).fit(train[0][t][draw], labels[draw]).score(
                     test[0][t], test[1]) for draw in draws
         ]
-        error = np.std(accuracies, ddof=1) / len(draws)**0.5 \
-            if len(draws) > 1 else float('nan')
+        error = float(np.std(accuracies, ddof=1) / len(draws)**0.5) \
+            if len(draws) > 1 else None
         rows.append(dict(t=t, accuracy=float(np.mean(accuracies)),
-                         std_error=float(error), per_seed=accuracies))
+                         std_error=error, per_seed=accuracies))
     return rows
 
 

@@ -4,7 +4,7 @@ from typing import Dict, Iterator, Tuple
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import PretrainedInit, is_model_wrapper
 from mmengine.runner import BaseLoop
 from mmengine.runner.checkpoint import _load_checkpoint, find_latest_checkpoint
 from torch import Tensor, nn
@@ -81,7 +81,8 @@ def _pretrained_modules(
     for name, module in model.named_modules():
         cfgs = getattr(module, 'init_cfg', None) or []
         for cfg in [cfgs] if isinstance(cfgs, dict) else cfgs:
-            if cfg['type'] in ('Pretrained', 'mmengine.Pretrained'):
+            if cfg['type'] in ('Pretrained', 'mmengine.Pretrained',
+                               PretrainedInit):
                 yield f'model.{name}' if name else 'model', module, cfg
 
 

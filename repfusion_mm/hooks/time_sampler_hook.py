@@ -21,8 +21,10 @@ class TimeSamplerHook(Hook):
     ``<work_dir>/time_steps.jsonl``, with the iteration, a histogram of the
     time steps drawn since the last one (shares, over 20 equal ranges from 0
     to the teacher's last), their mean, and the entropy weight, and draws the
-    histogram in the visualizer as ``time_steps``. Before training it refuses
-    a reward that needs labels on a data set that has none.
+    histogram in the visualizer as ``time_steps``. Of several processes the
+    first one's are recorded. Before training it has the reward check the data
+    set: a reward that needs labels refuses one that has none. Every training
+    of a :class:`RepFusion` should have this hook.
 
     Args:
         entropy_decay (float): Share of the training over which the entropy
@@ -58,6 +60,7 @@ class TimeSamplerHook(Hook):
         self._initial = getattr(model.time_sampler, 'entropy_weight', None)
         self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64)
         self._sum = torch.zeros((), dtype=torch.float64)
+        self._forget_later_records(runner)
 
     def before_train_iter(self, runner, batch_idx: int,
                           data_batch=None) -> None:
@@ -84,18 +87,26 @@ class TimeSamplerHook(Hook):
             outputs (dict): Not used.
         """
         model = _model(runner)
-        bins = model.timesteps * HISTOGRAM_BINS // \
-            model.teacher.num_timesteps
-        # no bincount: it synchronises on a GPU
-        drawn = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64,
-                            device=bins.device)
-        drawn.index_add_(0, bins, torch.ones_like(bins, dtype=torch.float64))
-        self._counts = self._counts.to(bins.device) + drawn
-        self._sum = self._sum.to(bins.device) + model.timesteps.sum()
+        timesteps = model.timesteps.cpu()
+        bins = timesteps * HISTOGRAM_BINS // model.teacher.num_timesteps
+        self._counts += torch.bincount(bins, minlength=HISTOGRAM_BINS)
+        self._sum += timesteps.sum()
         if self.every_n_train_iters(runner, self.interval):
             self._record(runner, model)
             self._counts.zero_()
             self._sum.zero_()
+
+    @master_only
+    def _forget_later_records(self, runner) -> None:
+        """What another run, or the steps before a resume, left behind."""
+        path = osp.join(runner.work_dir, 'time_steps.jsonl')
+        if not osp.exists(path):
+            return
+        with open(path) as file:
+            lines = [line for line in file
+                     if json.loads(line)['iter'] <= runner.iter]
+        with open(path, 'w') as file:
+            file.writelines(lines)
 
     @master_only
     def _record(self, runner, model) -> None:

@@ -129,3 +129,25 @@ def test_wrong_model(load_config):
 def test_wrong_share(share):
     with pytest.raises(ValueError, match='`entropy_decay`'):
         TimeSamplerHook(entropy_decay=share)
+
+
+def test_another_run_in_the_same_folder(run):
+    custom = hook(interval=1)
+    run(UNIFORM, 4, custom_hooks=custom)
+    _, lines, _ = run(UNIFORM, 2, custom_hooks=custom)
+    assert [line['iter'] for line in lines] == [1, 2]
+
+
+def test_resumed_run_keeps_its_records(run):
+    custom = hook(interval=1)
+    run(UNIFORM, 2, custom_hooks=custom)
+    _, lines, _ = run(UNIFORM, 4, custom_hooks=custom, resume=True)
+    assert [line['iter'] for line in lines] == [1, 2, 3, 4]
+
+
+def test_more_classes_than_the_reward_knows(load_config):
+    runner = Runner.from_cfg(load_config(
+        REINFORCED, **{'model.reward.num_classes': 9}))
+    with pytest.raises(ValueError, match='`reward.num_classes` is 9.*10'):
+        runner.train()
+    assert runner.iter == 0

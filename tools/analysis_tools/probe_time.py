@@ -74,7 +74,8 @@ def plot(rows, path):
     axes = figure.subplots()
     axes.errorbar([row['t'] for row in rows],
                   [row['accuracy'] for row in rows],
-                  [row['std_error'] for row in rows], marker='o', capsize=3)
+                  [row['std_error'] or 0 for row in rows], marker='o',
+                  capsize=3)
     axes.set(xlabel='time step t', ylabel='linear-probe accuracy, %')
     mmengine.mkdir_or_exist(osp.dirname(osp.abspath(path)))
     figure.savefig(path, dpi=150)
@@ -86,6 +87,7 @@ def print_table(rows):
     table = Table('t', 'accuracy, %', 'standard error')
     for row in rows:
         table.add_row(str(row['t']), f'{row["accuracy"]:.1f}',
+                      '' if row['std_error'] is None else
                       f'{row["std_error"]:.1f}')
     Console().print(table)
 

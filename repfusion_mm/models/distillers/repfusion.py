@@ -45,7 +45,8 @@ class RepFusion(BaseModel):
 
     Raises:
         ValueError: If a tap does not exist, the sampler may draw a t that the
-            teacher does not know, or a sampler that learns has no reward.
+            teacher does not know, a sampler that learns has no reward, or a
+            reward meets batch augmentations that mix labels.
 
     Source: Yang and Wang, "Diffusion Model as Representation Learner", ICCV
     2023.
@@ -122,6 +123,11 @@ class RepFusion(BaseModel):
                 '`time_sampler` may draw t = '
                 f'{self.time_sampler.max_timestep}, but the teacher knows 0 '
                 f'to {self.teacher.num_timesteps - 1}')
+        if reward is not None and getattr(self.data_preprocessor,
+                                          'batch_augments', None):
+            raise ValueError(
+                '`data_preprocessor.batch_augments` mixes labels, which '
+                '`reward` cannot read; leave out one of the two')
         self.reward = None if reward is None else build_part(
             'reward', reward, feature_shapes=teacher_shapes)
         if self.reward is None and any(
@@ -189,13 +195,10 @@ class RepFusion(BaseModel):
     def init_weights(self) -> None:
         """Initialise the student and read the teacher's weights."""
         if hasattr(self.backbone, 'init_weights'):
-            with torch.random.fork_rng():
+            with torch.random.fork_rng(devices=[]):
                 torch.set_rng_state(self._student_rng)
                 self.backbone.init_weights()
         super().init_weights()
-        # MMEngine skips the children of a model that has a `Pretrained` of
-        # its own
-        self.teacher.init_weights()
 
     def _student_taps(self, paths: Sequence[str]) -> Taps:
         """Find the student's features by an image of the teacher's size."""

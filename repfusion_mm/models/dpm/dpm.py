@@ -11,6 +11,7 @@ from repfusion_mm.registry import MODELS
 
 from ..building import preprocessor_config
 from ..raw_images import CHANNEL_ORDERS, raw_images
+from .build_denoiser import build_denoiser
 from .denoiser_input import denoiser_input
 from .image_size import denoiser_size
 
@@ -55,14 +56,20 @@ class DPM(BaseModel):
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb') -> None:
         super().__init__(preprocessor_config(data_preprocessor))
-        from diffusers import DDPMScheduler, UNet2DModel
+        from diffusers import DDPMScheduler
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '
                              f'one of {CHANNEL_ORDERS}')
         self.channel_order = channel_order
-        self.denoiser = UNet2DModel(**denoiser)
+        self.denoiser = build_denoiser(denoiser, 'denoiser')
+        config = self.denoiser.config
+        if config.out_channels != config.in_channels:
+            raise ValueError(
+                f'`denoiser.out_channels` is {config.out_channels}, but the '
+                'noise to predict has as many channels as the image, '
+                f'{config.in_channels}')
         self.image_size: Sequence[int] = denoiser_size(
-            None, self.denoiser.config, 'denoiser.sample_size')
+            None, config, 'denoiser.sample_size')
         self.scheduler = DDPMScheduler(
             num_train_timesteps=num_timesteps, beta_schedule=beta_schedule)
 

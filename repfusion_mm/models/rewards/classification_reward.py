@@ -15,7 +15,8 @@ class ClassificationReward(nn.Module):
 
     The classifier, an MLP on the globally pooled tap, is trained along with
     the student. Unlabelled samples (label -1) have no reward and teach it
-    nothing.
+    nothing. :class:`TimeSamplerHook` checks before training that there are
+    labels.
 
     With few labels an MLP soon knows its images by heart: every t is then
     worth the same, and the policy stops learning. A linear classifier,
@@ -51,6 +52,7 @@ class ClassificationReward(nn.Module):
             raise ValueError('`reward.num_classes` must be at least 2, got '
                              f'{num_classes}')
         self.tap = tap or next(iter(feature_shapes))
+        self.num_classes = num_classes
         self.loss_weight = loss_weight
         layers, width = [], feature_shapes[self.tap][0]
         for units in hidden:
@@ -96,10 +98,16 @@ class ClassificationReward(nn.Module):
                 looked at.
 
         Raises:
-            ValueError: If no image has a label.
+            ValueError: If no image has a label, or there are more classes
+                than ``num_classes``.
         """
         if not hasattr(dataset, 'get_data_info'):
             return
+        classes = getattr(dataset, 'metainfo', {}).get('classes') or ()
+        if len(classes) > self.num_classes:
+            raise ValueError(
+                f'`reward.num_classes` is {self.num_classes}, but the data '
+                f'set has {len(classes)} classes')
         labels = (dataset.get_data_info(index).get('gt_label')
                   for index in range(len(dataset)))
         if all(label is None or label == -1 for label in labels):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..dpm.build_denoiser import build_denoiser
 from ..dpm.denoiser_input import denoiser_input
 from ..dpm.image_size import denoiser_size
 from ..taps import Taps, modules_behind
@@ -29,7 +30,7 @@ class UNetTeacher(nn.Module):
 
     Channels are known as soon as the teacher is built, from the config alone;
     the weights are read in :meth:`init_weights`, which the Runner calls
-    before training only. A trained student is so tested without its teacher.
+    before training only.
 
     Args:
         pretrained (str, optional): Folder or hub id, for example
@@ -100,18 +101,15 @@ class UNetTeacher(nn.Module):
             self.config, self._subfolder = read_config(pretrained)
             self.scheduler = read_scheduler(pretrained)
         self.num_timesteps = self.scheduler.config.num_train_timesteps
-        if self.config.get('num_class_embeds') or \
-                self.config.get('class_embed_type'):
-            raise ValueError('`teacher`: this denoiser is class-conditional; '
-                             'UNetTeacher takes unconditional ones')
-        self.in_channels = self.config.get('in_channels', 3)
-        if self.in_channels not in (1, 3):
-            raise ValueError('`teacher`: a denoiser of 1 or 3 channels is '
-                             f'expected, this one has {self.in_channels}')
-        self.image_size = denoiser_size(image_size, self.config,
+        with torch.device('meta'):  # shapes without memory
+            on_meta = build_denoiser(self.config, 'teacher.config').eval()
+        self.in_channels = on_meta.config.in_channels
+        self.image_size = denoiser_size(image_size, on_meta.config,
                                         'teacher.image_size')
 
-        on_meta, trial = self._meta_denoiser()
+        trial = (torch.empty(1, self.in_channels, *self.image_size,
+                             device='meta'),
+                 torch.zeros(1, dtype=torch.long, device='meta'), None, False)
         self._taps = Taps(on_meta, taps or ['mid_block'], *trial,
                           key='teacher.taps')
         self._behind = modules_behind(on_meta, self._taps, *trial)
@@ -142,7 +140,7 @@ class UNetTeacher(nn.Module):
             print_log('The teacher has random weights: `teacher.config` was '
                       'given and not `teacher.pretrained`', 'current',
                       level=30)
-            denoiser = self._build_denoiser()
+            denoiser = build_denoiser(self.config, 'teacher.config')
         else:
             denoiser = read_denoiser(self.pretrained, self._subfolder)
         for name in self._behind:
@@ -187,19 +185,3 @@ class UNetTeacher(nn.Module):
         if self._frozen is not None:
             self._frozen.module._apply(fn)
         return self
-
-    def _build_denoiser(self) -> nn.Module:
-        from diffusers import UNet2DModel  # takes seconds to import
-        try:
-            return UNet2DModel(**self.config)
-        except (TypeError, ValueError) as error:
-            raise ValueError('`teacher.config`: diffusers cannot build a '
-                             f'UNet2DModel from it: {error}') from error
-
-    def _meta_denoiser(self) -> Tuple[nn.Module, tuple]:
-        """The whole denoiser without memory, and a trial forward's input."""
-        with torch.device('meta'):
-            denoiser = self._build_denoiser().eval()
-            images = torch.empty(1, self.in_channels, *self.image_size)
-            timesteps = torch.zeros(1, dtype=torch.long)
-        return denoiser, (images, timesteps, None, False)

@@ -422,3 +422,11 @@ def test_runner_changes_the_student(load_config):
                for key in before if 'conv' in key)
     for key, value in model.teacher.denoiser.state_dict().items():
         assert torch.equal(value, teacher[key]), key
+
+
+def test_mixed_labels(build, repfusion):
+    with pytest.raises(ValueError, match='batch_augments.*reward'):
+        build(repfusion(data_preprocessor=dict(
+            type='mmpretrain.ClsDataPreprocessor', num_classes=10,
+            batch_augments=dict(augments=dict(
+                type='mmpretrain.Mixup', alpha=0.2)))))

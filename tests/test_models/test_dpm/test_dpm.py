@@ -149,3 +149,15 @@ def test_wrong_size(build, tiny):
 def test_only_trains(dpm, images):
     with pytest.raises(ValueError, match="'predict'.*sample with diffusers"):
         dpm()(images, mode='predict')
+
+
+def test_noise_of_other_channels(build, tiny):
+    with pytest.raises(ValueError, match='out_channels` is 3.* 1'):
+        build(dict(type='repfusion_mm.DPM',
+                   denoiser=dict(tiny, in_channels=1)))
+
+
+def test_unknown_denoiser_argument(build, tiny):
+    with pytest.raises(ValueError, match='`denoiser`.*bloc_out'):
+        build(dict(type='repfusion_mm.DPM',
+                   denoiser=dict(tiny, bloc_out=1)))

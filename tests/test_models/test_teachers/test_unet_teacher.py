@@ -388,3 +388,24 @@ def test_wrong_config(teacher, tiny):
         teacher(load=False, config=dict(tiny, blok_out_channels=(8, )))
     with pytest.raises(ValueError, match='1 or 3 channels.*4'):
         teacher(load=False, config=dict(tiny, in_channels=4))
+
+
+def test_config_of_diffusers_defaults(build):
+    teacher = build(dict(type='repfusion_mm.UNetTeacher',
+                         config=dict(sample_size=32)))
+    # four levels, so that a side is halved three times
+    assert teacher.feature_shapes == {'mid_block': (896, 4, 4)}
+
+
+def test_config_of_a_newer_diffusers(build, pipeline_folder, tmp_path):
+    import json
+    import shutil
+    folder = tmp_path / 'newer'
+    shutil.copytree(pipeline_folder, folder)
+    path = folder / 'unet' / 'config.json'
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(config, from_the_future=None)))
+    teacher = build(dict(type='repfusion_mm.UNetTeacher',
+                         pretrained=str(folder)))
+    teacher.init_weights()
+    assert 'from_the_future' not in teacher.config
