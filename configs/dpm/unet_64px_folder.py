@@ -1,4 +1,4 @@
-# A diffusion model of your own images at 64x64, no labels: 15 M parameters.
+# A diffusion model of your own images at 64x64, no labels: 11 M parameters.
 _base_ = ['../_base_/iter_runtime.py']
 
 model = dict(

@@ -1,4 +1,5 @@
 """Stage 1 of RepFusion: a diffusion model distilled into a backbone."""
+import math
 from typing import Dict, List, Optional, Sequence, Union
 
 import torch
@@ -201,10 +202,13 @@ class RepFusion(BaseModel):
         super().init_weights()
 
     def _student_taps(self, paths: Sequence[str]) -> Taps:
-        """Find the student's features by an image of the teacher's size."""
+        """Find the student's features by a trial image.
+
+        Its sides are multiples of 64, which any downsampling can take.
+        """
         device = next(self.backbone.parameters()).device
-        image = torch.zeros(1, self._in_channels(), *self.teacher.image_size,
-                            device=device)
+        side = math.ceil(max(self.teacher.image_size) / 64) * 64
+        image = torch.zeros(1, self._in_channels(), side, side, device=device)
         training = self.backbone.training
         self.backbone.eval()
         taps = Taps(self.backbone, paths, image, key='connections.student_tap')

@@ -25,7 +25,7 @@ def test_distils_into(repfusion, build, samples, backbone):
     assert type(module.backbone).__module__.startswith(library)
     module.init_weights()
     module.train()
-    losses = module.loss(torch.rand(2, 3, 32, 32), samples([0, -1]))
+    losses = module.loss(torch.rand(2, 3, 64, 64), samples([0, -1]))
     losses['loss_feature'].backward()
     first = next(module.backbone.parameters())
     assert first.grad.abs().sum() > 0
