@@ -88,9 +88,13 @@ class Study:
         self.jobs = self.out / 'jobs'
         self.jobs.mkdir(parents=True, exist_ok=True)
         self.teacher = str(teacher)
-        self.weights = hashlib.sha256(Path(
+        # what every job depends on: the teacher and the code
+        inputs = hashlib.sha256(Path(
             teacher, 'unet', 'diffusion_pytorch_model.safetensors'
-        ).read_bytes()).hexdigest()
+        ).read_bytes())
+        for source in sorted((ROOT / 'repfusion_mm').rglob('*.py')):
+            inputs.update(source.read_bytes())
+        self.inputs = inputs.hexdigest()
         self.train, self.test = tool('train'), tool('test')
         self.seconds = {}
 
@@ -102,7 +106,7 @@ class Study:
         """
         from mmengine.config import Config
         key = hashlib.sha256('\n'.join(
-            [Config.fromfile(config).dump(), *arguments, self.weights, after]
+            [Config.fromfile(config).dump(), *arguments, self.inputs, after]
         ).encode()).hexdigest()
         record = self.jobs / f'{name}.json'
         if record.exists():
