@@ -11,7 +11,9 @@ from scipy import stats
 NAMES = dict(
     scratch='from scratch', fixed_t0='distilled, t = 0',
     uniform='distilled, uniform t', reinforced='distilled, reinforced t')
-COLOURS = ('#9aa0a6', '#e8a33d', '#4c8bf5', '#1a7f4b', '#a142f4', '#d93025')
+COLOURS = dict(scratch='#9aa0a6', fixed_t0='#e8a33d', uniform='#4c8bf5',
+               reinforced='#1a7f4b')
+MORE_COLOURS = ('#a142f4', '#d93025', '#795548', '#00838f')
 
 
 def write_report(study, results, probe):
@@ -192,7 +194,8 @@ def _page(report, records, teacher):
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; color: #202124;
   max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }}
-h1 {{ font-size: 1.7rem; }} h2 {{ font-size: 1.1rem; margin: 0 0 .5rem; }}
+h1 {{ font-size: 1.7rem; }} h2 {{ font-size: 1.1rem; margin: 2rem 0 .5rem; }}
+figure h2 {{ margin-top: 0; }}
 main {{ display: grid; gap: 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(26rem, 1fr)); }}
 figure {{ margin: 0; padding: 1rem; border: 1px solid #dadce0;
@@ -264,7 +267,8 @@ def _draw_accuracy(axes, report):
         for place, number in enumerate(labels):
             x = place + (index - (len(arms) - 1) / 2) * width
             accuracy = values[number, arm]
-            colour = COLOURS[index % len(COLOURS)]
+            colour = COLOURS.get(
+                arm, MORE_COLOURS[index % len(MORE_COLOURS)])
             axes.hlines(np.mean(accuracy), x - width / 3, x + width / 3,
                         color=colour, lw=4,
                         label=arm_name(arm) if place == 0 else None)
