@@ -22,7 +22,7 @@ def parse_args(argv=None):
     parser.add_argument('--out', default='work_dirs/baseline_variance',
                         help='folder of results (default: %(default)s)')
     parser.add_argument('--steps', nargs='+', type=int,
-                        default=[100, 200, 500],
+                        default=[100, 200],
                         help='stage-1 steps before measuring, above 50 '
                         '(default: %(default)s)')
     parser.add_argument('--batches', type=int, default=200,
