@@ -7,19 +7,14 @@ tested. The arms of a seed see the same batches and the same labels. Finished
 jobs are kept in <out>/jobs and not run again.
 """
 import argparse
-import contextlib
-import hashlib
-import importlib.util
-import json
 import logging
 import os
 import os.path as osp
-import shutil
 import time
-import warnings
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from plan import ROOT, Plan, quiet, tool
+
 CONFIGS = ROOT / 'configs' / 'demo'
 DPM = CONFIGS / 'dpm_digits'
 # a quarter of each distillation batch is labelled: 360 draws beside the rest
@@ -56,77 +51,28 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def tool(name):
-    """The main function of a script under tools/, as users run it."""
-    path = ROOT / 'tools' / f'{name}.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
-
-
-@contextlib.contextmanager
-def quiet(log):
-    """Keep what the Runner prints in a file: the terminal has a bar."""
-    with open(log, 'a') as file, contextlib.redirect_stdout(file), \
-            contextlib.redirect_stderr(file), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        yield
-
-
 def options(**values):
     return ['--cfg-options', *(f'{key}={value}' for key, value in
                                values.items())]
 
 
-class Study:
-    """The jobs of one run and the seconds that they took."""
+class Study(Plan):
+    """The jobs of one run."""
 
     def __init__(self, args, teacher):
-        self.args = args
-        self.out = Path(args.out)
-        self.jobs = self.out / 'jobs'
-        self.jobs.mkdir(parents=True, exist_ok=True)
-        self.teacher = str(teacher)
-        # what every job depends on: the teacher and the code
-        inputs = hashlib.sha256(Path(
+        super().__init__(args.out, Path(
             teacher, 'unet', 'diffusion_pytorch_model.safetensors'
         ).read_bytes())
-        for source in sorted((ROOT / 'repfusion_mm').rglob('*.py')):
-            inputs.update(source.read_bytes())
-        self.inputs = inputs.hexdigest()
+        self.args = args
+        self.teacher = str(teacher)
         self.train, self.test = tool('train'), tool('test')
-        self.seconds = {}
 
     def once(self, name, stage, config, arguments, run, after=''):
-        """Run a job, or take its result if it was run with these inputs.
-
-        Returns the result and the key of the job's inputs; ``after`` is the
-        key of the job that this one starts from.
-        """
+        """As the plan's, of a config with arguments, ``after`` a job's key."""
         from mmengine.config import Config
-        key = hashlib.sha256('\n'.join(
-            [Config.fromfile(config).dump(), *arguments, self.inputs, after]
-        ).encode()).hexdigest()
-        record = self.jobs / f'{name}.json'
-        if record.exists():
-            found = json.loads(record.read_text())
-            if found['key'] == key:
-                self._add(stage, found['seconds'])
-                return found['result'], key
-        start = time.time()
-        with quiet(self.out / 'log.txt'):
-            result = run()
-        seconds = time.time() - start
-        self._add(stage, seconds)
-        partial = record.with_suffix('.partial')
-        partial.write_text(json.dumps(
-            dict(key=key, seconds=seconds, result=result)))
-        os.replace(partial, record)
-        return result, key
-
-    def _add(self, stage, seconds):
-        self.seconds[stage] = self.seconds.get(stage, 0) + seconds
+        return super().once(
+            name, stage,
+            [Config.fromfile(config).dump(), *arguments, after], run)
 
     def distill(self, arm, labels, seed):
         """Stage 1; returns the checkpoint and the key of the job."""
@@ -149,10 +95,9 @@ class Study:
         if kind == 'fixed':
             values['model.time_sampler.t'] = arm[len('fixed_t'):]
         arguments = options(**values)
-        work_dir = self.jobs / name
 
         def run():
-            shutil.rmtree(work_dir, ignore_errors=True)
+            work_dir = self.work_dir(name)
             self.train([config, '--work-dir', str(work_dir), *arguments])
             return (work_dir / 'last_checkpoint').read_text()
 
@@ -176,10 +121,9 @@ class Study:
         config = str(CONFIGS / f'resnet18_{start}_digits.py')
         name = f'finetune_{arm}_{labels}labels_seed{seed}_{self.args.split}'
         arguments = options(**values)
-        work_dir = self.jobs / name
 
         def run():
-            shutil.rmtree(work_dir, ignore_errors=True)
+            work_dir = self.work_dir(name)
             self.train([config, '--work-dir', str(work_dir), *arguments])
             weights = (work_dir / 'last_checkpoint').read_text()
             metrics = self.test([config, weights, '--work-dir', str(work_dir),

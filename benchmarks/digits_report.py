@@ -2,10 +2,11 @@
 import base64
 import io
 import json
-import platform
 from pathlib import Path
 
 import numpy as np
+from paired import interval_text, paired_difference
+from plan import versions
 from scipy import stats
 
 NAMES = dict(
@@ -31,7 +32,7 @@ def write_report(study, results, probe):
             mean_t=final['mean_t'], histogram=final['histogram']),
         seconds={stage: round(seconds, 1)
                  for stage, seconds in study.seconds.items()},
-        versions=_versions())
+        versions=versions())
     out = Path(study.args.out)
     (out / 'report.json').write_text(json.dumps(report, indent=1))
     write_picture(report, records, out / 'report.png')
@@ -50,15 +51,11 @@ def differences(results):
             if result['labels_per_class'] != other['labels_per_class'] or \
                     result['init'] != 'reinforced' or result is other:
                 continue
-            gain = np.subtract(result['accuracy'], other['accuracy'])
-            interval = None  # one seed says nothing of the spread
-            if len(gain) > 1:
-                interval = [round(float(end), 2) for end in stats.ttest_1samp(
-                    gain, 0).confidence_interval()]
+            mean, interval = paired_difference(result['accuracy'],
+                                               other['accuracy'])
             rows.append(dict(
                 labels_per_class=result['labels_per_class'],
-                of='reinforced', over=other['init'],
-                mean=round(float(gain.mean()), 2),
+                of='reinforced', over=other['init'], mean=mean,
                 interval=interval))
     return rows
 
@@ -97,7 +94,7 @@ def print_table(report, console):
                   '95 % interval', title='paired differences')
     for row in report['differences']:
         table.add_row(str(row['labels_per_class']), arm_name(row['over']),
-                      f'{row["mean"]:+.1f}', _interval(row))
+                      f'{row["mean"]:+.1f}', interval_text(row['interval']))
     console.print(table)
     peak = report['probe_peak']
     console.print(
@@ -106,11 +103,6 @@ def print_table(report, console):
         f'{peak["lead_over_last"]:+.1f} over the last (standard errors '
         f'{peak["lead_over_first_std_error"]}, '
         f'{peak["lead_over_last_std_error"]})')
-
-
-def _interval(row):
-    return '{:+.1f} to {:+.1f}'.format(*row['interval']) \
-        if row['interval'] else ''
 
 
 def _std(values):
@@ -134,18 +126,6 @@ def _policy_records(study):
              histogram=np.mean([r['histogram'] for r in same],
                                axis=0).round(4).tolist())
         for same in zip(*runs)]
-
-
-def _versions():
-    import diffusers
-    import mmengine
-    import mmpretrain
-    import torch
-    return dict(python=platform.python_version(), torch=torch.__version__,
-                diffusers=diffusers.__version__,
-                mmengine=mmengine.__version__,
-                mmpretrain=mmpretrain.__version__,
-                threads=torch.get_num_threads())
 
 
 def _page(report, records, teacher):
@@ -181,7 +161,8 @@ def _page(report, records, teacher):
         + '</td></tr>' for row in report['results'])
     gains = ''.join(
         f'<tr><td>{row["labels_per_class"]}</td><td>{arm_name(row["over"])}'
-        f'</td><td>{row["mean"]:+.1f}</td><td>{_interval(row)}</td></tr>'
+        f'</td><td>{row["mean"]:+.1f}</td>'
+        f'<td>{interval_text(row["interval"])}</td></tr>'
         for row in report['differences'])
     seconds = ', '.join(f'{stage} {value:.0f} s'
                         for stage, value in report['seconds'].items())

@@ -4,6 +4,7 @@ import doctest
 import pytest
 from torch import nn
 
+from repfusion_mm.models.building import build_part
 from repfusion_mm.registry import DATASETS, HOOKS, MODELS
 
 for _registry in (MODELS, HOOKS, DATASETS):
@@ -28,9 +29,10 @@ BUILDERS = dict(
     model=model,
     teacher=model,
     time_sampler=model,
-    loss=model,
+    loss=lambda cfg: build_part('loss', cfg, channels=32),
     policy=lambda cfg: model(cfg, num_actions=10),
-    reward=lambda cfg: model(cfg, feature_shapes=SHAPES),
+    reward=lambda cfg: build_part('reward', cfg, feature_shapes=SHAPES,
+                                  student_shapes={'out.-1': (16, 8, 8)}),
     connection=connection,
     connections=lambda cfgs: [connection(cfg) for cfg in cfgs],
     custom_hooks=lambda cfgs: [HOOKS.build(cfg) for cfg in cfgs],

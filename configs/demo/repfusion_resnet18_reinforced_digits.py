@@ -11,4 +11,6 @@ model = dict(
         type='repfusion_mm.ClassificationReward',
         num_classes=10,
         hidden=()))  # an MLP soon knows so few labels by heart
-custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook', entropy_decay=1.0)]
+custom_hooks = [
+    dict(type='repfusion_mm.TimeSamplerHook',
+         schedules=[dict(attribute='entropy_weight', end=0., over=1.0)])]

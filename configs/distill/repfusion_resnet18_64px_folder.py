@@ -1,12 +1,13 @@
 # Stage 1 on your own images at 64x64.
-_base_ = ['../_base_/datasets/folder_64px_distill.py',
+_base_ = ['../_base_/students/resnet18.py',
+          '../_base_/datasets/folder_64px_distill.py',
           '../_base_/schedules/adamw_5k.py',
           '../_base_/iter_runtime.py']
 
 model = dict(
     type='repfusion_mm.RepFusion',
     data_preprocessor={{_base_.data_preprocessor}},
-    backbone=dict(type='ResNet', depth=18),
+    backbone={{_base_.backbone}},
     teacher=dict(
         type='repfusion_mm.UNetTeacher',
         pretrained='work_dirs/unet_64px_folder/dpm'),

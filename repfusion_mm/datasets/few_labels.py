@@ -109,6 +109,7 @@ class FewLabels:
         info = self.dataset.get_data_info(self._indices[idx])
         if self.part == 'unlabelled':
             info['gt_label'] = UNLABELLED
+            info.pop('gt_score', None)
         return info
 
     def __getitem__(self, idx: int) -> dict:

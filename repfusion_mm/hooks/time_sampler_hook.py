@@ -1,52 +1,65 @@
 """Schedules and records of the time sampler."""
 import json
 import os.path as osp
-from typing import List
+from typing import List, Optional, Sequence
 
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from mmengine.runner import EpochBasedTrainLoop
 
+from repfusion_mm.models.nearest import nearest
 from repfusion_mm.registry import HOOKS
+
+from .schedule import Schedule
 
 HISTOGRAM_BINS = 20
 
 
 @HOOKS.register_module()
 class TimeSamplerHook(Hook):
-    """Takes the entropy weight to zero and records which t are drawn.
+    """Schedules the time sampler and records which t are drawn.
 
     Every ``interval`` iterations it appends a line to
     ``<work_dir>/time_steps.jsonl``, with the iteration, a histogram of the
     time steps drawn since the last one (shares, over 20 equal ranges from 0
-    to the teacher's last), their mean, and the entropy weight, and draws the
+    to the teacher's last), their mean, and the scheduled values, and draws the
     histogram in the visualizer as ``time_steps``. Of several processes the
     first one's are recorded. Before training it has the reward check the data
     set: a reward that needs labels refuses one that has none. Every training
     of a :class:`RepFusion` should have this hook.
 
     Args:
-        entropy_decay (float): Share of the training over which the entropy
-            weight of :class:`ReinforcedTime` goes linearly to zero. Defaults
-            to 0.5, the published 100 of 200 epochs.
+        schedules (Sequence[dict], optional): Values of the time sampler that
+            change linearly from where they start: ``attribute``, its ``end``,
+            ``over`` which share (a float) or how many steps (an int) of the
+            training, and whether ``by_epoch``; see :class:`Schedule`.
+            Defaults to None: the entropy weight of a sampler that has one goes
+            to zero over the first half, the published 100 of 200 epochs.
         interval (int): Iterations between two records. Defaults to 50.
 
+    Raises:
+        AttributeError: If the time sampler has no such value.
+
     Example:
+        >>> # a range that shrinks from the sampler's max_t to [0, 50)
         >>> custom_hooks = [
-        ...     dict(type='repfusion_mm.TimeSamplerHook', entropy_decay=0.5)]
+        ...     dict(type='repfusion_mm.TimeSamplerHook',
+        ...          schedules=[dict(attribute='max_t', end=50, over=1.0,
+        ...                          by_epoch=True)])]
     """
     priority = 'NORMAL'
 
-    def __init__(self, entropy_decay: float = 0.5, interval: int = 50) -> None:
-        if not 0 < entropy_decay <= 1:
-            raise ValueError('`entropy_decay` is a share of the training, '
-                             f'above 0 and up to 1, got {entropy_decay}')
-        self.entropy_decay = entropy_decay
+    def __init__(self,
+                 schedules: Optional[Sequence[dict]] = None,
+                 interval: int = 50) -> None:
+        self.schedules = None if schedules is None else [
+            Schedule(**schedule) for schedule in schedules]
         self.interval = interval
 
     def before_train(self, runner) -> None:
-        """Check the labels and find the schedule's start.
+        """Check the labels and find where the schedules start.
 
         Args:
             runner (Runner): Its model has a ``time_sampler``.
@@ -57,24 +70,32 @@ class TimeSamplerHook(Hook):
                             f'`time_sampler`, got {type(model).__name__}')
         if hasattr(model.reward, 'check_dataset'):
             model.reward.check_dataset(runner.train_dataloader.dataset)
-        self._initial = getattr(model.time_sampler, 'entropy_weight', None)
+        sampler = model.time_sampler
+        if self.schedules is None:
+            self.schedules = [
+                Schedule('entropy_weight', end=0., over=0.5)
+            ] if hasattr(sampler, 'entropy_weight') else []
+        self._starts = [_start(runner, sampler, schedule)
+                        for schedule in self.schedules]
         self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64)
         self._sum = torch.zeros((), dtype=torch.float64)
         self._forget_later_records(runner)
 
     def before_train_iter(self, runner, batch_idx: int,
                           data_batch=None) -> None:
-        """Set the entropy weight.
+        """Set the scheduled values.
 
         Args:
             runner (Runner): The runner.
             batch_idx (int): Not used.
             data_batch (dict): Not used.
         """
-        if self._initial is not None:
-            progress = runner.iter / (runner.max_iters * self.entropy_decay)
-            _model(runner).time_sampler.entropy_weight = \
-                self._initial * max(0., 1. - progress)
+        sampler = _model(runner).time_sampler
+        for schedule, start in zip(self.schedules, self._starts):
+            step, max_steps = (runner.epoch, runner.max_epochs) \
+                if schedule.by_epoch else (runner.iter, runner.max_iters)
+            setattr(sampler, schedule.attribute,
+                    schedule.value(start, step, max_steps))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None,
                          outputs=None) -> None:
@@ -87,7 +108,7 @@ class TimeSamplerHook(Hook):
             outputs (dict): Not used.
         """
         model = _model(runner)
-        timesteps = model.timesteps.cpu()
+        timesteps = model.timesteps.flatten().cpu()
         bins = timesteps * HISTOGRAM_BINS // model.teacher.num_timesteps
         self._counts += torch.bincount(bins, minlength=HISTOGRAM_BINS)
         self._sum += timesteps.sum()
@@ -116,7 +137,9 @@ class TimeSamplerHook(Hook):
         line = dict(
             iter=runner.iter + 1,
             mean_t=round(float(self._sum / drawn), 1),
-            entropy_weight=getattr(model.time_sampler, 'entropy_weight', None),
+            **{schedule.attribute: getattr(model.time_sampler,
+                                           schedule.attribute)
+               for schedule in self.schedules},
             histogram=[round(share, 4) for share in shares])
         with open(osp.join(runner.work_dir, 'time_steps.jsonl'), 'a') as file:
             file.write(json.dumps(line) + '\n')
@@ -127,6 +150,25 @@ class TimeSamplerHook(Hook):
 def _model(runner):
     return runner.model.module if is_model_wrapper(runner.model) \
         else runner.model
+
+
+def _start(runner, sampler, schedule: Schedule):
+    """The value of the sampler that a schedule starts from, checked."""
+    value = getattr(sampler, schedule.attribute, None)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        numbers = [name for name, one in vars(sampler).items()
+                   if isinstance(one, (int, float)) and name[0] != '_'
+                   and not isinstance(one, bool)]
+        raise AttributeError(
+            f'`schedules` names {schedule.attribute!r}, which is no number of '
+            f'{type(sampler).__name__}; nearest: '
+            f'{nearest(schedule.attribute, numbers)}')
+    if schedule.by_epoch and not isinstance(runner.train_loop,
+                                            EpochBasedTrainLoop):
+        raise ValueError('`schedules.by_epoch` is True, but '
+                         '`train_cfg.by_epoch` is False: this training '
+                         'counts iterations')
+    return value
 
 
 def _draw(shares: List[float], width: float):

@@ -1,4 +1,5 @@
 """Building a nested part of a config under the scope that its type names."""
+import inspect
 from typing import Any
 
 from torch import nn
@@ -17,7 +18,8 @@ def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
     Args:
         key (str): The config key of the part, for error messages.
         cfg (dict or nn.Module): Its config; a built module is returned as is.
-        **defaults: Arguments that the config may override.
+        **defaults: Arguments that the config may override. Those that the
+            part's class has no parameter for are left out.
 
     Returns:
         nn.Module: The part.
@@ -39,7 +41,17 @@ def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
             raise KeyError(f'`{key}.type` is {name!r}, which is registered '
                            f'nowhere; nearest: '
                            f'{nearest(name, _registered_names(registry))}')
-        return registry.build(cfg, default_args=defaults)
+        cls = registry.get(name) if isinstance(name, str) else name
+        return registry.build(cfg, default_args=_accepted(cls, defaults))
+
+
+def _accepted(cls: Any, arguments: dict) -> dict:
+    """The arguments that a class has a parameter for, and the type."""
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items()
+            if name in parameters or name == 'type'}
 
 
 def preprocessor_config(cfg: Any) -> Any:

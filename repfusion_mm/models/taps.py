@@ -1,6 +1,6 @@
 """Taps: the places in a network whose features are wanted, by module path."""
 from collections import Counter
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class Taps:
         paths (Sequence[str]): The taps.
         *trial (Any): Arguments of a trial forward pass, which tells shapes;
             tensors on the meta device will do if ``root`` lies there too.
+        call (Callable, optional): What is called with them in place of
+            ``root``, one of its methods. Defaults to None.
         key (str): The config key that named the paths, for error messages.
 
     Attributes:
@@ -42,6 +44,7 @@ class Taps:
                  root: nn.Module,
                  paths: Sequence[str],
                  *trial: Any,
+                 call: Optional[Callable] = None,
                  key: str = 'taps') -> None:
         self.paths = tuple(dict.fromkeys(paths))
         self.key = key
@@ -55,7 +58,7 @@ class Taps:
                     f'{type(root).__name__}; nearest: {nearest(path, modules)}'
                     ', or \'out.<i>\' for its i-th output')
         with torch.no_grad():
-            _, features, calls, changed = self._run(root, trial)
+            _, features, calls, changed = self._run(root, trial, call=call)
         for path in self.paths:
             if path not in features:
                 raise ValueError(f'`{key}` names {path!r}, a module that '
@@ -68,19 +71,22 @@ class Taps:
     def forward(self,
                 root: nn.Module,
                 *args: Any,
-                stop: bool = False) -> Tuple[Any, Dict[str, Tensor]]:
+                stop: bool = False,
+                call: Optional[Callable] = None
+                ) -> Tuple[Any, Dict[str, Tensor]]:
         """Run the network and collect the features.
 
         Args:
             root (nn.Module): The network, or a copy of it.
             *args (Any): Its arguments.
             stop (bool): Whether to end the pass at the deepest tap.
+            call (Callable, optional): As in the trial.
 
         Returns:
             tuple: The network's output (None if the pass ended early) and the
             features by tap.
         """
-        output, features, _, changed = self._run(root, args, stop)
+        output, features, _, changed = self._run(root, args, stop, call)
         if changed:
             raise RuntimeError(
                 f'`{self.key}`: the features of {sorted(changed)} were '
@@ -89,7 +95,7 @@ class Taps:
                 'instead')
         return output, features
 
-    def _run(self, root, args, stop=False):
+    def _run(self, root, args, stop=False, call=None):
         features: Dict[str, Tensor] = {}
         versions: Dict[str, int] = {}
         calls: Counter = Counter()
@@ -122,7 +128,7 @@ class Taps:
         ]
         output = None
         try:
-            output = root(*args)
+            output = (call or root)(*args)
         except _DeepestTapReached:
             pass
         finally:

@@ -1,5 +1,7 @@
-"""Every config parses, and its parts are built."""
+"""Every config parses, and is built as large as it really is."""
 import copy
+import functools
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,32 +16,36 @@ from mmengine.registry import (
     init_default_scope,
 )
 from mmengine.visualization import Visualizer
+from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted(
     str(path.relative_to(ROOT)) for path in ROOT.glob('configs/**/*.py')
     if '_base_' not in path.parts)
 DEMO = [path for path in PATHS if path.startswith('configs/demo/')]
+SHAPES = {  # of the released denoisers' published tap
+    'cifar10': (256, 4, 4), 'cifar100': (256, 4, 4),
+    'tiny-imagenet': (768, 8, 8), 'in1k': (768, 8, 8)}
+PUBLISHED = [path for path in PATHS if 'distill/repfusion' in path
+             and 'ranges' not in path and 'folder' not in path]
+
+
+@functools.cache
+def read(path):
+    """A config as its file says it, read once; not to be changed."""
+    return Config.fromfile(str(ROOT / path), format_python_code=False)
 
 
 @pytest.fixture
-def config(root, monkeypatch, pipeline_folder):
-    """A config with the tiny teacher in place of a hub id or a folder."""
-    monkeypatch.chdir(root)
-
-    def replace(node):
-        if isinstance(node, dict):
-            if 'pretrained' in node and \
-                    str(node.get('type')).endswith('Teacher'):
-                node['pretrained'] = pipeline_folder
-            for child in node.values():
-                replace(child)
-        elif isinstance(node, (list, tuple)):
-            for child in node:
-                replace(child)
+def config(root, monkeypatch):
+    """A config with the architecture in place of a denoiser's weights."""
+    monkeypatch.chdir(root)  # configs name one another from here
+    # initial values take longer than everything else
+    for kind in (nn.modules.conv._ConvNd, nn.Linear):
+        monkeypatch.setattr(kind, 'reset_parameters', lambda self: None)
 
     def load(path):
-        cfg = Config.fromfile(path)
+        cfg = copy.deepcopy(read(path))
         scope = cfg.get('default_scope', 'mmengine')
         if scope in ('mmseg', 'mmpose', 'mmdet'):
             try:
@@ -53,21 +59,54 @@ def config(root, monkeypatch, pipeline_folder):
     return load
 
 
+def replace(node):
+    """Name the config that belongs to each `pretrained` that is not here."""
+    if isinstance(node, dict):
+        name = node.get('pretrained')
+        if name and str(node.get('type')).endswith('Teacher') and \
+                not os.path.isdir(name):
+            trained = 'unet_32px_cifar10' if name == 'google/ddpm-cifar10-32' \
+                else name.split('/')[1]  # work_dirs/<config>/dpm
+            node['config'] = read(f'configs/dpm/{trained}.py').model.denoiser
+            node['pretrained'] = None
+        for child in node.values():
+            replace(child)
+    elif isinstance(node, (list, tuple)):
+        for child in node:
+            replace(child)
+
+
+@pytest.fixture(scope='module')
+def teachers():
+    """Teachers by their config: they take longest, and are never changed."""
+    return {}
+
+
 def test_found():
     assert DEMO
 
 
 @pytest.mark.parametrize('path', PATHS)
-def test_parses(root, monkeypatch, path):
-    monkeypatch.chdir(root)
-    cfg = Config.fromfile(path)
+def test_parses(path):
+    cfg = read(path)
     assert cfg.default_scope
     again = Config.fromstring(cfg.pretty_text, '.py')  # as the work dir has it
     assert again._cfg_dict == cfg._cfg_dict
 
 
+def share_teacher(model, teachers):
+    """Put a teacher with the model's taps into its config."""
+    taps = [connection['teacher_tap'] for connection in model['connections']]
+    taps = list(dict.fromkeys(
+        taps + [(model.get('reward') or {}).get('tap') or taps[0]]))
+    key = repr((model['teacher'], taps))
+    if key not in teachers:
+        teachers[key] = MODELS.build(dict(model['teacher'], taps=taps))
+    model['teacher'] = teachers[key]
+
+
 @pytest.mark.parametrize('path', PATHS)
-def test_model(config, path):
+def test_model(config, teachers, path):
     cfg = config(path)
     parts = [cfg[key] for key in ('model', 'teacher') if key in cfg]
     assert parts
@@ -76,7 +115,30 @@ def test_model(config, path):
         if part is cfg.get('model') and 'data_preprocessor' in cfg and \
                 'data_preprocessor' not in part:
             part['data_preprocessor'] = cfg.data_preprocessor
-        MODELS.build(part)
+        if 'connections' in part:
+            share_teacher(part, teachers)
+        model = MODELS.build(part)
+        if part.type == 'ImageClassifier':
+            # what the neck gives is what the head expects
+            model.eval()
+            with torch.no_grad():
+                scores = model(torch.zeros(1, 3, 32, 32))
+            assert scores.shape == (1, part.head.num_classes)
+
+
+@pytest.mark.parametrize('path', PUBLISHED)
+def test_published_tap(config, teachers, path):
+    # the student's last feature against the denoiser's middle
+    cfg = config(path)
+    share_teacher(cfg.model, teachers)
+    model = MODELS.build(cfg.model)
+    wanted = SHAPES[Path(path).stem.split('_')[-1]]
+    assert model.teacher.feature_shapes == {
+        'mid_block.resnets.1.conv2': wanted}
+    (student, ) = model._taps.shapes.values()
+    assert student == (cfg.feature_dim, *student[1:]) and len(student) == 3
+    assert model.connections[0].projector.weight.shape == (
+        wanted[0], cfg.feature_dim, 1, 1)
 
 
 @pytest.mark.parametrize('path', PATHS)
@@ -118,11 +180,10 @@ def same_but(one, two, path=''):
     return [] if one == two else [path]
 
 
-def test_stage_two_differs_in_one_init_cfg(root, monkeypatch):
-    monkeypatch.chdir(root)
+def test_stage_two_differs_in_one_init_cfg():
     pairs = 0
     for path in PATHS:
-        cfg = Config.fromfile(path)
+        cfg = read(path)
         backbone = cfg.get('model', {}).get('backbone', {})
         start = backbone.get('init_cfg') or {}
         if 'checkpoint' not in start or 'repfusion' not in start['checkpoint']:
@@ -130,42 +191,57 @@ def test_stage_two_differs_in_one_init_cfg(root, monkeypatch):
         for other in PATHS:
             if Path(other).parent != Path(path).parent or other == path:
                 continue
-            differ = same_but(Config.fromfile(other)._cfg_dict.to_dict(),
-                              cfg._cfg_dict.to_dict())
+            differ = same_but(read(other)._cfg_dict, cfg._cfg_dict)
             pairs += differ == ['model.backbone.init_cfg']
     found = [path for path in PATHS if '_repfusion' in path
              and 'distill' not in path]
     assert pairs == len(found) > 0
 
 
+def test_every_student_has_a_baseline():
+    # repfusion_<student>_<schedule>_<data set> leads to a pair of stage 2
+    for path in PATHS:
+        name = Path(path).stem
+        if 'distill' in path and name.startswith('repfusion_'):
+            _, student, rest = name.split('_', 2)
+            for wanted in (f'{student}_{rest}',
+                           f'{student}_repfusion-init_{rest}'):
+                assert f'configs/mmpretrain/{wanted}.py' in PATHS, path
+
+
+@functools.cache
 def shapes(backbone, scope):
-    """Shapes of a backbone's weights."""
+    """Shapes of a backbone's weights, by its config's text."""
     with DefaultScope.overwrite_default_scope(scope):
-        state = MODELS.build(backbone).state_dict()
+        state = MODELS.build(eval(backbone)).state_dict()
     return {key: tuple(value.shape) for key, value in state.items()}
 
 
-def test_stage_one_leads_to_stage_two(root, monkeypatch):
+def test_stage_one_leads_to_stage_two(config):
     # the checkpoint's work dir is named after a stage-1 config, whose
     # training ends at that checkpoint
-    monkeypatch.chdir(root)
     stage_one = {Path(path).stem: path for path in PATHS}
     for path in PATHS:
-        cfg = Config.fromfile(path)
+        cfg = read(path)
         start = cfg.get('model', {}).get('backbone', {}).get('init_cfg') or {}
         if 'work_dirs/' not in start.get('checkpoint', ''):
             continue
         _, folder, name = start['checkpoint'].split('/')
         assert folder in stage_one, path
-        first = Config.fromfile(stage_one[folder])
+        first = read(stage_one[folder])
         kind, end = Path(name).stem.split('_')
         key = dict(iter='max_iters', epoch='max_epochs')[kind]
         assert first.train_cfg[key] == int(end), path
         # and its backbone is the same one
-        ours = dict(cfg.model.backbone)
+        ours = cfg.model.backbone.to_dict()
         ours.pop('init_cfg')
-        wanted = shapes(first.model.backbone, first.default_scope)
-        assert wanted == shapes(ours, cfg.default_scope), path
+        wanted = shapes(repr(first.model.backbone.to_dict()),
+                        first.default_scope)
+        assert wanted == shapes(repr(ours), cfg.default_scope), path
+        # on images of the same size and colours
+        if 'demo' not in path:
+            assert first.data_preprocessor == cfg.data_preprocessor
+            assert first.train_pipeline == cfg.train_pipeline
 
 
 def test_shipped_teacher(root, monkeypatch):

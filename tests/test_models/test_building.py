@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from repfusion_mm.models.building import build_part, preprocessor_config
+from repfusion_mm.registry import MODELS
 
 FRESH = """
 import sys
@@ -88,6 +89,63 @@ def test_defaults_and_config_untouched():
     part = build_part('time_sampler', cfg, max_t=100, min_t=10)
     assert (part.min_t, part.max_t) == (10, 50)
     assert cfg == before
+
+
+class Open(nn.Module):
+    """Takes anything."""
+
+    def __init__(self, **arguments):
+        super().__init__()
+        self.arguments = arguments
+
+
+class Closed(nn.Module):
+    """Takes two things."""
+
+    def __init__(self, width, *, depth=3):
+        super().__init__()
+        self.arguments = dict(width=width, depth=depth)
+
+
+@pytest.fixture
+def registered():
+    for cls in (Open, Closed):
+        MODELS.register_module(cls.__name__, module=cls)
+    yield
+    for cls in (Open, Closed):
+        del MODELS.module_dict[cls.__name__]
+
+
+def test_unknown_defaults_are_left_out(registered):
+    part = build_part('reward', dict(type='repfusion_mm.Closed'), width=5,
+                      depth=2, height=7)
+    assert part.arguments == dict(width=5, depth=2)
+    part = build_part('reward', dict(width=1), height=7,
+                      type='repfusion_mm.Closed')
+    assert part.arguments == dict(width=1, depth=3)
+
+
+@pytest.mark.parametrize('cls', [Open, 'repfusion_mm.Open'])
+def test_class_that_takes_anything(registered, cls):
+    part = build_part('reward', dict(type=cls, width=1), height=7)
+    assert part.arguments == dict(width=1, height=7)
+
+
+def test_type_that_is_a_class():
+    part = build_part('reward', dict(type=Closed), width=5, height=7)
+    assert part.arguments == dict(width=5, depth=3)
+
+
+def test_unknown_argument_of_the_config(registered):
+    # only what the model adds by itself may be left out
+    with pytest.raises(TypeError, match='height'):
+        build_part('reward', dict(type='repfusion_mm.Closed', height=7),
+                   width=5)
+
+
+def test_missing_argument(registered):
+    with pytest.raises(TypeError, match='width'):
+        build_part('reward', dict(type='repfusion_mm.Closed'), height=7)
 
 
 def test_built_already():

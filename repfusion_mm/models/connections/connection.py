@@ -46,7 +46,9 @@ class Connection(nn.Module):
         super().__init__()
         self.student_tap = student_tap
         self.teacher_tap = teacher_tap
-        self.loss = build_part('connections.loss', loss)
+        # losses with weights of their own ask for the channels
+        self.loss = build_part('connections.loss', loss,
+                               channels=teacher_shape[0])
         if len(student_shape) not in (1, 3) or \
                 (self.loss.needs_maps and len(student_shape) != 3):
             raise ValueError(
@@ -64,7 +66,8 @@ class Connection(nn.Module):
 
         Args:
             student (Tensor): (N, C_s, H, W) or (N, C_s).
-            teacher (Tensor): (N, C_t, h, w).
+            teacher (Tensor): (N, C_t, h, w), or (N, C_t) if the loss needs no
+                maps.
 
         Returns:
             Tensor: Scalar loss.

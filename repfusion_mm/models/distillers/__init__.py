@@ -1,3 +1,4 @@
+from .joint_repfusion import JointRepFusion
 from .repfusion import RepFusion
 
-__all__ = ['RepFusion']
+__all__ = ['JointRepFusion', 'RepFusion']

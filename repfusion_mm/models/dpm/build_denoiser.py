@@ -2,19 +2,23 @@
 from torch import nn
 
 
-def build_denoiser(config: dict, key: str) -> nn.Module:
-    """Build an unconditional ``UNet2DModel`` of grey or colour images.
+def build_denoiser(config: dict,
+                   key: str,
+                   conditional: bool = False) -> nn.Module:
+    """Build a ``UNet2DModel`` of grey or colour images.
 
     Args:
         config (dict): Arguments of ``UNet2DModel``.
         key (str): The config key that holds them, for error messages.
+        conditional (bool): Whether it may have an embedding of classes.
+            Defaults to False.
 
     Returns:
         diffusers.UNet2DModel: With random weights.
 
     Raises:
         ValueError: If diffusers refuses the config, or the denoiser is
-            class-conditional or has other channels.
+            conditional in a way that it may not be, or has other channels.
     """
     from diffusers import UNet2DModel  # takes seconds to import
     try:
@@ -23,7 +27,13 @@ def build_denoiser(config: dict, key: str) -> nn.Module:
         raise ValueError(f'`{key}`: diffusers cannot build a UNet2DModel from '
                          f'it: {error}') from error
     config = denoiser.config
-    if config.num_class_embeds or config.class_embed_type:
+    if config.class_embed_type and conditional:
+        raise ValueError(
+            f'`{key}`: this denoiser is class-conditional by '
+            f'class_embed_type={config.class_embed_type!r}, which has no '
+            'classes to choose from; `num_class_embeds` is expected')
+    if not conditional and (config.num_class_embeds
+                            or config.class_embed_type):
         raise ValueError(f'`{key}`: this denoiser is class-conditional; an '
                          'unconditional one is expected')
     if config.in_channels not in (1, 3):

@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from .pooled import pooled
+
 DISTANCES = dict(l1=F.l1_loss, l2=F.mse_loss)
 
 
@@ -60,8 +62,7 @@ class HintLoss(nn.Module):
         """
         student, teacher = student.float(), teacher.detach().float()
         if self.pool:
-            student, teacher = (f.flatten(2).mean(2) if f.dim() > 2 else f
-                                for f in (student, teacher))
+            student, teacher = pooled(student), pooled(teacher)
         scale = self.loss_weight
         if self.normalize:
             scale *= student.size(1)

@@ -1,12 +1,14 @@
 """A time step is worth what a classifier can do with z(t)."""
-from typing import Dict, Optional, Sequence, Tuple
+from typing import Callable, Dict, Optional, Sequence, Tuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..labels import class_labels
+from ..labels import class_labels, multi_hot_labels
+from ..losses.pooled import pooled
+from .label_check import check_labels, check_num_classes
 
 
 @MODELS.register_module()
@@ -23,7 +25,8 @@ class ClassificationReward(nn.Module):
     ``hidden=()``, tells good t from bad ones for longer.
 
     Args:
-        num_classes (int): Number of classes.
+        num_classes (int): Number of classes: at least 2, or 1 if
+            ``multi_label``.
         tap (str, optional): The teacher tap that is read. Defaults to the
             first one.
         hidden (Sequence[int]): Widths of the hidden layers. Defaults to
@@ -31,8 +34,15 @@ class ClassificationReward(nn.Module):
             classifier.
         loss_weight (float): Weight of the classifier's own loss. Defaults
             to 1.
+        multi_label (bool): Whether several classes, or none, may apply to an
+            image: the cross-entropy is then the binary one of each class,
+            averaged over the classes. Labels as for
+            :func:`multi_hot_labels`. Defaults to False.
         feature_shapes (dict[str, Sequence[int]]): Shape of each teacher
             feature without the batch. Set by the model.
+
+    Raises:
+        ValueError: If there are too few classes.
 
     Source: Yang and Wang, ICCV 2023, section 3.2.
 
@@ -40,20 +50,21 @@ class ClassificationReward(nn.Module):
         >>> reward = dict(type='repfusion_mm.ClassificationReward',
         ...               num_classes=10)
     """
+    reads_labels = True
 
     def __init__(self,
                  num_classes: int,
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
                  hidden: Sequence[int] = (256, 256),
-                 loss_weight: float = 1.) -> None:
+                 loss_weight: float = 1.,
+                 multi_label: bool = False) -> None:
         super().__init__()
-        if num_classes < 2:
-            raise ValueError('`reward.num_classes` must be at least 2, got '
-                             f'{num_classes}')
+        check_num_classes(num_classes, at_least=1 if multi_label else 2)
         self.tap = tap or next(iter(feature_shapes))
         self.num_classes = num_classes
         self.loss_weight = loss_weight
+        self.multi_label = multi_label
         layers, width = [], feature_shapes[self.tap][0]
         for units in hidden:
             layers += [nn.Linear(width, units), nn.ReLU()]
@@ -66,26 +77,41 @@ class ClassificationReward(nn.Module):
         features: Dict[str, Tensor],
         data_samples: Sequence,
         student_features: Dict[str, Tensor],
+        look: Optional[Callable] = None,
+        loss_feature: Optional[Tensor] = None,
+        timesteps: Optional[Tensor] = None,
     ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W).
+            images (Tensor): Raw images, (N, 3, H, W). Not used.
             features (dict[str, Tensor]): The teacher's, by tap.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
-            student_features (dict[str, Tensor]): The student's, by tap.
+            data_samples (Sequence[DataSample]): With ``gt_label``, or
+                ``gt_score`` if ``multi_label``.
+            student_features (dict[str, Tensor]): Not used.
+            look (Callable): Not used.
+            loss_feature (Tensor): Not used.
+            timesteps (Tensor): Not used.
 
         Returns:
             tuple: The reward (N,), the mask (N,) of the labelled samples, and
             the classifier's own loss, ``loss_reward``.
+
+        Raises:
+            ValueError: If a sample's label is missing or, on a CPU, no class.
         """
-        labels = class_labels(data_samples)
-        mask = labels >= 0
-        pooled = features[self.tap].flatten(2).mean(2)
+        logits = self.classifier(pooled(features[self.tap])).float()
+        if self.multi_label:
+            labels, mask = multi_hot_labels(data_samples, self.num_classes)
+            entropies = F.binary_cross_entropy_with_logits(
+                logits, labels, reduction='none').mean(1)
+        else:
+            labels = class_labels(data_samples, self.num_classes)
+            mask = labels >= 0
+            entropies = F.cross_entropy(logits, labels.clamp(min=0),
+                                        reduction='none')
         # unlabelled: zero times the output, so that DDP sees every gradient
-        entropies = F.cross_entropy(
-            self.classifier(pooled).float(), labels.clamp(min=0),
-            reduction='none') * mask
+        entropies = entropies * mask
         loss = entropies.sum() / mask.sum().clamp(min=1)
         return -entropies.detach(), mask, dict(
             loss_reward=self.loss_weight * loss)
@@ -98,20 +124,8 @@ class ClassificationReward(nn.Module):
                 looked at.
 
         Raises:
-            ValueError: If no image has a label, or there are more classes
-                than ``num_classes``.
+            ValueError: If no image has a label, one has a label that is no
+                class, or there are more classes than ``num_classes``.
         """
-        if not hasattr(dataset, 'get_data_info'):
-            return
-        classes = getattr(dataset, 'metainfo', {}).get('classes') or ()
-        if len(classes) > self.num_classes:
-            raise ValueError(
-                f'`reward.num_classes` is {self.num_classes}, but the data '
-                f'set has {len(classes)} classes')
-        labels = (dataset.get_data_info(index).get('gt_label')
-                  for index in range(len(dataset)))
-        if all(label is None or label == -1 for label in labels):
-            raise ValueError(
-                'ClassificationReward needs some labelled images, but none of '
-                '`train_dataloader.dataset` has a label; leave out `reward` '
-                'and use FixedTime or UniformTime')
+        check_labels(dataset, self.num_classes, type(self).__name__,
+                     self.multi_label)

@@ -1,3 +1,5 @@
+from .classifier_teacher import ClassifierTeacher
+from .guided_diffusion_teacher import GuidedDiffusionTeacher
 from .unet_teacher import UNetTeacher
 
-__all__ = ['UNetTeacher']
+__all__ = ['ClassifierTeacher', 'GuidedDiffusionTeacher', 'UNetTeacher']

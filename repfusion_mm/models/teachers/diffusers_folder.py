@@ -2,8 +2,97 @@
 import os.path as osp
 from typing import Optional, Tuple
 
+import torch
 from mmengine.logging import print_log
 from torch import nn
+
+from ..dpm.build_denoiser import build_denoiser
+
+
+class DiffusersFolder:
+    """Where :class:`UNetTeacher`'s denoiser comes from.
+
+    Args:
+        pretrained (str, optional): Folder or hub id. None: random weights.
+        config (dict, optional): Config of the denoiser. None: the one in the
+            folder, which must then be readable now.
+
+    Attributes:
+        config (dict): Arguments of ``UNet2DModel``.
+        scheduler (diffusers.DDPMScheduler): The noise schedule.
+
+    Raises:
+        ValueError: If both are None.
+    """
+
+    def __init__(self, pretrained: Optional[str],
+                 config: Optional[dict]) -> None:
+        from diffusers import DDPMScheduler
+        if pretrained is None and config is None:
+            raise ValueError('`teacher` needs `pretrained` (a folder or hub '
+                             'id), `config`, or both')
+        self.pretrained = pretrained
+        if config is None:
+            self.key = 'teacher.pretrained'
+            self.config, _ = read_config(pretrained)
+            self.scheduler = read_scheduler(pretrained)
+        else:
+            self.key = 'teacher.config'
+            self.config, self.scheduler = dict(config), DDPMScheduler()
+
+    def build(self) -> nn.Module:
+        """The denoiser with random weights."""
+        return build_denoiser(self.config, self.key, conditional=True)
+
+    def read(self) -> nn.Module:
+        """The denoiser with its weights, and its scheduler.
+
+        Returns:
+            diffusers.UNet2DModel: In float32, on the CPU.
+
+        Raises:
+            OSError: If the folder or hub id cannot be read, or its weights
+                are absent, truncated, or do not fit.
+            ValueError: If the folder says something else than ``config``.
+        """
+        if self.pretrained is None:
+            print_log('The teacher has random weights: `teacher.config` was '
+                      'given and not `teacher.pretrained`', 'current',
+                      level=30)
+            return self.build()
+        config, subfolder = read_config(self.pretrained)
+        if self.key == 'teacher.config':
+            scheduler = read_scheduler(self.pretrained)
+            self._compare(config, scheduler)
+            self.scheduler = scheduler
+        return read_denoiser(self.pretrained, subfolder)
+
+    def _compare(self, config: dict, scheduler) -> None:
+        """Refuse a folder whose denoiser is not the one of the config."""
+        with torch.device('meta'):  # fills in what either leaves out
+            ours = self.build().config
+            theirs = build_denoiser(config, 'teacher.pretrained',
+                                    conditional=True).config
+        for name in ours:
+            # dropout does nothing in a frozen network
+            if name.startswith('_') or name == 'dropout':
+                continue
+            if _as_list(ours[name]) != _as_list(theirs[name]):
+                raise ValueError(
+                    f'`teacher.config.{name}` is {ours[name]!r}, but the '
+                    f'denoiser of `teacher.pretrained`, {self.pretrained!r}, '
+                    f'has {theirs[name]!r}')
+        known, found = (one.config.num_train_timesteps
+                        for one in (self.scheduler, scheduler))
+        if known != found:
+            raise ValueError(
+                f'the denoiser of `teacher.pretrained`, {self.pretrained!r}, '
+                f'knows {found} time steps; beside `teacher.config` '
+                f'{known} are expected: leave out `teacher.config`')
+
+
+def _as_list(value):
+    return list(value) if isinstance(value, tuple) else value
 
 
 def read_config(pretrained: str) -> Tuple[dict, Optional[str]]:

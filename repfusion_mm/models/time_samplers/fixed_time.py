@@ -26,6 +26,7 @@ class FixedTime(nn.Module):
             raise ValueError(f'`time_sampler.t` must be at least 0, got {t}')
         self.t = t
         self.max_timestep = t
+        self.num_ranges = 1
 
     def forward(self, images: Tensor) -> TimeSample:
         """Time steps for a batch.

@@ -67,6 +67,7 @@ class ReinforcedTime(nn.Module):
                              f'expected one of {BASELINES}')
         self.bin_width = num_timesteps // num_bins
         self.max_timestep = num_timesteps - 1
+        self.num_ranges = 1
         self.entropy_weight = entropy_weight
         self.baseline = baseline
         self.policy = build_part('time_sampler.policy', policy,

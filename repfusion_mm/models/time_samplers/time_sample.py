@@ -8,10 +8,11 @@ class TimeSample(NamedTuple):
     """Time steps for a batch of N images.
 
     Attributes:
-        timesteps (Tensor): Long, (N,).
-        log_prob (Tensor): log pi(t | x) of each, (N,); with gradient if the
+        timesteps (Tensor): Long, (N,); or (K, N) where each of K connections
+            has a time step of its own.
+        log_prob (Tensor): log pi(t | x) of each, alike; with gradient if the
             sampler learns.
-        entropy (Tensor): Entropy of pi(. | x) in nats, (N,); likewise.
+        entropy (Tensor): Entropy of pi(. | x) in nats; likewise.
     """
     timesteps: Tensor
     log_prob: Tensor

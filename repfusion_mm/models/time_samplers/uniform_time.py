@@ -1,5 +1,5 @@
 """Time steps drawn evenly from a range."""
-from typing import Dict
+from typing import Dict, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +13,33 @@ from .time_sample import TimeSample
 class UniformTime(nn.Module):
     """Each image's time step is drawn uniformly from [min_t, max_t).
 
+    With a sequence for either end there is a range for each connection, and
+    each connection's teacher feature has a t of its own.
+    :class:`TimeSamplerHook` can shrink a single range over training.
+
     Args:
-        max_t (int): End of the range, itself not drawn. Defaults to 1000.
-            The published Tiny-ImageNet runs also have 50.
-        min_t (int): Start of the range. Defaults to 0.
+        max_t (int or Sequence[int]): End of the range, itself not drawn.
+            Defaults to 1000. The published Tiny-ImageNet runs also have 50.
+        min_t (int or Sequence[int]): Start of the range. Defaults to 0.
 
     Example:
         >>> time_sampler = dict(type='repfusion_mm.UniformTime', max_t=1000)
     """
 
-    def __init__(self, max_t: int = 1000, min_t: int = 0) -> None:
+    def __init__(self,
+                 max_t: Union[int, Sequence[int]] = 1000,
+                 min_t: Union[int, Sequence[int]] = 0) -> None:
         super().__init__()
-        if not 0 <= min_t < max_t:
+        ends = [end for end in (min_t, max_t) if not isinstance(end, int)]
+        self.num_ranges = len(ends[0]) if ends else 1
+        if len(ends) == 2 and len(ends[0]) != len(ends[1]):
+            raise ValueError('`time_sampler` needs as many min_t as max_t, '
+                             f'got min_t={min_t}, max_t={max_t}')
+        self.min_t, self.max_t = min_t, max_t
+        if any(not 0 <= low < high for low, high in self._ranges()):
             raise ValueError('`time_sampler` needs 0 <= min_t < max_t, got '
                              f'min_t={min_t}, max_t={max_t}')
-        self.min_t, self.max_t = min_t, max_t
-        self.max_timestep = max_t - 1
+        self.max_timestep = max(high for _, high in self._ranges()) - 1
 
     def forward(self, images: Tensor) -> TimeSample:
         """Draw time steps for a batch.
@@ -37,14 +48,23 @@ class UniformTime(nn.Module):
             images (Tensor): Raw images, (N, 3, H, W).
 
         Returns:
-            TimeSample: Without probability or entropy to learn from.
+            TimeSample: Each (N,), or (K, N) for K ranges, without probability
+            or entropy to learn from.
         """
-        zeros = images.new_zeros(len(images))
-        return TimeSample(
-            torch.randint(self.min_t, self.max_t, (len(images), ),
-                          device=images.device), zeros, zeros)
+        timesteps = torch.stack([
+            torch.randint(low, high, (len(images), ), device=images.device)
+            for low, high in self._ranges()])
+        if self.num_ranges == 1:
+            timesteps = timesteps[0]
+        zeros = torch.zeros_like(timesteps, dtype=images.dtype)
+        return TimeSample(timesteps, zeros, zeros)
 
     def loss(self, sample: TimeSample, reward: Tensor,
              mask: Tensor) -> Dict[str, Tensor]:
         """There is nothing to learn."""
         return {}
+
+    def _ranges(self) -> list:
+        low, high = ([end] * self.num_ranges if isinstance(end, int) else end
+                     for end in (self.min_t, self.max_t))
+        return list(zip(low, high))

@@ -72,6 +72,45 @@ def test_default_loss(build):
     torch.testing.assert_close(module(student, teacher), wanted)
 
 
+class ChannelsLoss(nn.Module):
+    """A loss with weights of its own, for each channel of the teacher."""
+    needs_maps = True
+
+    def __init__(self, channels, scale=1.):
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels, 1, 1), scale))
+
+    def forward(self, student, teacher):
+        return (self.weight * (student - teacher)).pow(2).mean()
+
+
+@pytest.mark.parametrize('cfg, channels', [({}, 6), (dict(channels=1), 1)])
+def test_loss_learns_the_channels(build, cfg, channels):
+    module = build(dict(
+        type='repfusion_mm.Connection', student_tap='a', teacher_tap='b',
+        student_shape=(4, 2, 2), teacher_shape=(6, 2, 2),
+        loss=dict(type=ChannelsLoss, scale=2., **cfg)))
+    assert module.loss.weight.shape == (channels, 1, 1)
+    student, teacher = torch.randn(3, 4, 2, 2), torch.randn(3, 6, 2, 2)
+    wanted = 4 * (module.projector(student) - teacher).pow(2).mean()
+    loss = module(student, teacher)
+    torch.testing.assert_close(loss, wanted)
+    loss.backward()
+    assert module.loss.weight.grad.abs().sum() > 0
+
+
+def test_contrastive_representation(build):
+    # the one of ours that asks for them
+    module = build(dict(
+        type='repfusion_mm.Connection', student_tap='a', teacher_tap='b',
+        student_shape=(4, 2, 2), teacher_shape=(6, 3, 3),
+        loss=dict(type='repfusion_mm.ContrastiveRepresentationLoss',
+                  dataset_size=100, embed_dim=5)))
+    assert module.loss.teacher_embedding.weight.shape == (5, 6)
+    loss = module(torch.randn(3, 4, 2, 2), torch.randn(3, 6, 3, 3))
+    assert loss.isfinite() and loss > 0
+
+
 def test_under_autocast(connection):
     module = connection((4, 2, 2), (6, 4, 4))
     with torch.autocast('cpu', dtype=torch.bfloat16):

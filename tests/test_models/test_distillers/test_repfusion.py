@@ -5,6 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.runner import Runner
 from torch import nn
@@ -274,6 +275,226 @@ def test_two_connections_from_one_tap(model, batch):
     assert losses['loss_feature'] != losses['loss_feature1']
 
 
+RANGES = dict(type='repfusion_mm.UniformTime', min_t=[0, 900],
+              max_t=[50, 1000])
+
+
+def test_a_time_step_for_each_connection(model, batch, complete):
+    module = model(
+        reward=None, time_sampler=RANGES,
+        connections=[connection(), connection('layer1', DOWN, False)]).eval()
+    losses = module(**batch, mode='loss')
+    t = module.timesteps
+    assert t.shape == (2, 4)
+    assert (t[0] < 50).all() and (t[1] >= 900).all()
+    assert losses['mean_t'].item() == pytest.approx(t.double().mean().item())
+
+    inputs = batch['inputs'].clamp(-1, 1)
+    z = complete(inputs, t[0], ['mid_block.resnets.1'])['mid_block.resnets.1']
+    features = {}
+    for name in ('layer1', 'layer4'):
+        module.backbone.get_submodule(name).register_forward_hook(
+            lambda m, args, output, name=name: features.update(
+                {name: output}))
+    module.backbone(batch['inputs'])
+    first, second = (part.projector for part in module.connections)
+    torch.testing.assert_close(losses['loss_feature'], F.mse_loss(
+        first(features['layer4']).mean((2, 3)), z.mean((2, 3))))
+    z = complete(inputs, t[1], [DOWN])[DOWN]
+    torch.testing.assert_close(losses['loss_feature1'], F.mse_loss(
+        second(features['layer1']), z))
+
+
+def test_one_tap_at_two_time_steps(model, batch, complete):
+    module = model(reward=None, time_sampler=RANGES, connections=[
+        connection(), connection('layer3')]).eval()
+    losses = module(**batch, mode='loss')
+    z = complete(batch['inputs'].clamp(-1, 1), module.timesteps[1],
+                 ['mid_block.resnets.1'])['mid_block.resnets.1']
+    student = {}
+    module.backbone.layer3.register_forward_hook(
+        lambda m, args, output: student.update(layer3=output))
+    module.backbone(batch['inputs'])
+    projected = module.connections[1].projector(student['layer3'])
+    torch.testing.assert_close(losses['loss_feature1'], F.mse_loss(
+        projected.mean((2, 3)), z.mean((2, 3))))
+
+
+class Recording:
+    """What a reward was called with."""
+
+    def __init__(self, model):
+        self.reward, self.calls = model.reward.forward, []
+        model.reward.forward = self
+
+    def __call__(self, *args, **kwargs):
+        self.calls.append((args, kwargs))
+        return self.reward(*args, **kwargs)
+
+
+def test_what_a_reward_is_told(model, batch, complete):
+    module = model(connections=[connection(),
+                                connection('layer1', DOWN, False)]).eval()
+    record = Recording(module)
+    losses = module(**batch, mode='loss')
+    (images, features, data_samples, student), told = record.calls[0]
+    taps = ['mid_block.resnets.1', DOWN]
+    assert list(features) == taps and set(student) == {'layer4', 'layer1'}
+    assert data_samples is batch['data_samples']
+    torch.testing.assert_close(
+        images, (batch['inputs'] + 1) * 127.5, rtol=0, atol=1e-3)
+    assert set(told) == {'look', 'loss_feature', 'timesteps'}
+    assert torch.equal(told['timesteps'], module.timesteps)
+    torch.testing.assert_close(
+        told['loss_feature'],
+        losses['loss_feature'] + losses['loss_feature1'])
+    # other images at the same time steps
+    others = torch.rand(4, 3, 16, 16) * 255
+    wanted = complete(others / 127.5 - 1, module.timesteps, taps)
+    for tap, feature in told['look'](others).items():
+        torch.testing.assert_close(feature, wanted[tap])
+
+
+def test_shapes_for_a_reward(build, repfusion):
+    module = build(repfusion(reward=dict(
+        type='repfusion_mm.StudentProgressReward', num_classes=10,
+        student_tap='layer4')))
+    assert module.reward is not None
+    module = build(repfusion(
+        time_sampler=dict(type='repfusion_mm.FixedTime'),
+        teacher=dict(type='repfusion_mm.ClassifierTeacher', image_size=16,
+                     model=dict(type='mmpretrain.ImageClassifier',
+                                backbone=dict(
+                                    type='ResNet_CIFAR', depth=18,
+                                    stem_channels=4, base_channels=4))),
+        connections=[connection(teacher='backbone.layer2')],
+        reward=dict(type='repfusion_mm.ContrastiveReward')))
+    assert module.reward.num_timesteps == 1
+    assert module.reward.mean.shape[1] == 8
+
+
+@pytest.fixture
+def told(tiny):
+    """Parts of a stage 1 whose teacher is told each image's label."""
+
+    def parts(**condition):
+        condition = condition or dict(class_map=list(range(9, -1, -1)))
+        return dict(teacher=dict(
+            type='repfusion_mm.UNetTeacher', class_condition=condition,
+            config=dict(tiny, num_class_embeds=10)))
+
+    return parts
+
+
+CONTRASTIVE = dict(type='repfusion_mm.ContrastiveReward')
+
+
+def test_label_leak(build, repfusion, told):
+    # the reward would find in z(t) what the teacher was told
+    raises(ValueError, '`teacher.class_condition`.*`reward` reads it.*'
+           'leak_labels=True', build, repfusion(**told()))
+
+
+@pytest.mark.parametrize('condition, reward', [
+    (dict(class_map=[0] * 10, leak_labels=True), True),
+    (dict(fixed=3), True), (dict(average='all'), True),
+    (dict(class_map=[0] * 10), CONTRASTIVE)])
+def test_no_label_leak(build, repfusion, told, condition, reward):
+    parts = told(**condition)
+    if reward is not True:
+        parts['reward'] = reward
+    assert build(repfusion(**parts)).reward is not None
+
+
+def test_labels_for_the_teacher(model, batch, told, monkeypatch):
+    module = model(reward=CONTRASTIVE, **told())
+    calls, forward = [], module.teacher.forward
+
+    def spy(images, timesteps, labels=None):
+        calls.append((timesteps, labels))
+        return forward(images, timesteps, labels)
+
+    monkeypatch.setattr(module.teacher, 'forward', spy)
+    module(**batch, mode='loss')
+    assert len(calls) == 2  # the reward looks once more
+    for timesteps, labels in calls:
+        assert labels.tolist() == [3, -1, 7, 7]
+        assert torch.equal(timesteps, module.timesteps)
+
+
+def test_label_changes_the_feature(model, batch, told, samples):
+    module = model(reward=None, **told(),
+                   time_sampler=dict(type='repfusion_mm.FixedTime')).eval()
+    one, two = (module(batch['inputs'], samples(labels), mode='loss')
+                for labels in ([3, -1, 7, 7], [3, -1, 7, 0]))
+    assert one['loss_feature'] != two['loss_feature']
+
+
+def test_no_labels_for_others(model, batch, monkeypatch):
+    module = model(reward=None,
+                   time_sampler=dict(type='repfusion_mm.UniformTime'))
+    calls, forward = [], module.teacher.forward
+    monkeypatch.setattr(
+        module.teacher, 'forward',
+        lambda *args: calls.append(args) or forward(*args))
+    module(batch['inputs'], None, mode='loss')  # nor are there any to read
+    assert calls[0][2] is None
+
+
+def poison_student(module):
+    with torch.no_grad():
+        module.backbone.layer4[1].conv2.weight[0, 0] = float('nan')
+
+
+def poison_teacher(module, tap='mid_block.resnets.1', value=float('inf')):
+
+    def poison(teacher, args, features):
+        features[tap][2, 0, 1, 1] = value
+
+    module.teacher.register_forward_hook(poison)
+
+
+def poison_reward(module):
+    poison_teacher(module, 'mid_block', float('nan'))
+
+
+def poison_loss(module):
+    module.connections[0].loss.loss_weight = float('inf')
+
+
+@pytest.mark.parametrize('poison, named', [
+    (None, None),
+    (poison_student, r"in the student's 'layer4';"),
+    (poison_teacher, r"in the teacher's 'mid_block.resnets.1';"),
+    (poison_reward, r"in the teacher's 'mid_block';"),
+    (poison_loss, 'in a feature loss of finite features;')])
+def test_not_finite(model, batch, poison, named):
+    """Named, and the weights stay as they were."""
+    module = model(
+        connections=[connection('layer1', DOWN), connection()],
+        reward=dict(type='repfusion_mm.ClassificationReward', num_classes=10,
+                    tap='mid_block'))
+    if poison:
+        poison(module)
+    before = {name: p.detach().clone()
+              for name, p in module.named_parameters()}
+    optim_wrapper = OptimWrapper(
+        torch.optim.SGD(module.parameters(), 0.1, momentum=0.9))
+    data = dict(inputs=[image * 100 + 128 for image in batch['inputs']],
+                data_samples=batch['data_samples'])
+    if poison is None:  # the same step, in good health
+        module.train_step(data, optim_wrapper)
+        assert not torch.equal(module.backbone.conv1.weight,
+                               before['backbone.conv1.weight'])
+        return
+    with pytest.raises(FloatingPointError, match='NaN or infinity ' + named):
+        module.train_step(data, optim_wrapper)
+    for name, p in module.named_parameters():
+        torch.testing.assert_close(p, before[name], rtol=0, atol=0,
+                                   equal_nan=True, msg=name)
+        assert p.grad is None, name
+
+
 @pytest.mark.parametrize('tap, shape', [
     ('layer3', (16, 4, 4)), ('out.-1', (32, 2, 2)),
     ('layer2.0.bn2', (8, 8, 8)), ('layer4.1.relu', (32, 2, 2))])
@@ -335,6 +556,28 @@ def test_policy_without_reward(build, repfusion):
 def test_no_connections(build, repfusion):
     raises(ValueError, '`connections` is empty', build,
            repfusion(connections=[]))
+
+
+def test_same_pair_twice(build, repfusion):
+    raises(ValueError, "`connections` names the same pair.*'layer4'.*"
+           "'mid_block.resnets.1'.*`loss_weight`", build,
+           repfusion(connections=[
+               connection(), connection('layer3'), connection(pool=False)]))
+
+
+@pytest.mark.parametrize('number', [1, 3])
+def test_other_number_of_ranges(build, repfusion, number):
+    pairs = [connection(), connection('layer1'), connection('layer2')]
+    raises(ValueError, f'`time_sampler` has 2 ranges, but there are {number} '
+           '`connections`', build,
+           repfusion(reward=None, time_sampler=RANGES,
+                     connections=pairs[:number]))
+
+
+def test_ranges_and_a_reward(build, repfusion):
+    raises(ValueError, '`reward`.*`time_sampler` has a range for each', build,
+           repfusion(time_sampler=RANGES,
+                     connections=[connection(), connection('layer1')]))
 
 
 def test_wrong_channel_order(build, repfusion):

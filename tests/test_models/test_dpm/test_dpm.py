@@ -161,3 +161,10 @@ def test_unknown_denoiser_argument(build, tiny):
     with pytest.raises(ValueError, match='`denoiser`.*bloc_out'):
         build(dict(type='repfusion_mm.DPM',
                    denoiser=dict(tiny, bloc_out=1)))
+
+
+@pytest.mark.parametrize('condition', [
+    dict(num_class_embeds=10), dict(class_embed_type='timestep')])
+def test_class_conditional(build, tiny, condition):
+    with pytest.raises(ValueError, match='`denoiser`.*class-conditional'):
+        build(dict(type='repfusion_mm.DPM', denoiser=dict(tiny, **condition)))

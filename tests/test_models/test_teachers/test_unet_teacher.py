@@ -360,18 +360,189 @@ def test_unknown_image_size(teacher, tiny):
         (16, 16)
 
 
-def test_one_of_two(build, teacher, tiny, pipeline_folder):
-    with pytest.raises(ValueError, match='exactly one'):
-        teacher(load=False, config=tiny, pretrained=pipeline_folder)
-    with pytest.raises(ValueError, match='exactly one'):
+def test_one_of_two(build):
+    with pytest.raises(ValueError, match='`pretrained`.*`config`, or both'):
         build(dict(type='repfusion_mm.UNetTeacher'))
 
 
-@pytest.mark.parametrize('extra', [
-    dict(num_class_embeds=10), dict(class_embed_type='timestep')])
-def test_class_conditional(teacher, tiny, extra):
-    with pytest.raises(ValueError, match='class-conditional'):
-        teacher(load=False, config=dict(tiny, **extra))
+def test_config_beside_a_folder(teacher, tiny, pipeline_folder, images,
+                                timesteps, tmp_path):
+    module = teacher(load=False, config=tiny, pretrained=str(tmp_path))
+    assert module.feature_shapes == {'mid_block': (32, 8, 8)}
+    with pytest.raises(FileNotFoundError, match='`teacher.pretrained`'):
+        module.init_weights()
+    module = teacher(config=tiny, pretrained=pipeline_folder)
+    assert torch.equal(module(images, timesteps)['mid_block'],
+                       teacher()(images, timesteps)['mid_block'])
+
+
+@pytest.mark.parametrize('name, value, found', [
+    ('block_out_channels', (16, 64), r'\[16, 32\]'),
+    ('sample_size', 32, '16'),
+    ('norm_num_groups', 4, '8'),
+    ('down_block_types', ['DownBlock2D', 'DownBlock2D'], 'AttnDownBlock2D'),
+    ('freq_shift', 1, '0'),
+    ('act_fn', 'gelu', "'silu'")])
+def test_config_against_a_folder(teacher, tiny, pipeline_folder, name, value,
+                                 found):
+    module = teacher(load=False, config=dict(tiny, **{name: value}),
+                     pretrained=pipeline_folder)
+    with pytest.raises(ValueError, match=f'`teacher.config.{name}` is .* '
+                       f'has .*{found}'):
+        module.init_weights()
+    assert module.denoiser is None
+
+
+def test_config_that_only_spells_differently(teacher, tiny, pipeline_folder):
+    # lists and tuples, defaults written out, and what does nothing in eval
+    config = dict(tiny, block_out_channels=[16, 32], out_channels=3,
+                  dropout=0.3)
+    assert teacher(config=config, pretrained=pipeline_folder).denoiser
+
+
+def test_schedule_against_a_folder(teacher, unet, tiny, tmp_path):
+    from diffusers import DDPMPipeline, DDPMScheduler
+    DDPMPipeline(unet, DDPMScheduler(
+        beta_schedule='squaredcos_cap_v2')).save_pretrained(tmp_path)
+    module = teacher(config=tiny, pretrained=str(tmp_path))
+    assert module.source.scheduler.config.beta_schedule == \
+        'squaredcos_cap_v2'
+    DDPMPipeline(unet, DDPMScheduler(100)).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match='knows 100 time steps.* 1000'):
+        teacher(config=tiny, pretrained=str(tmp_path))
+
+
+CLASSES = 6
+
+
+@pytest.fixture
+def conditional(tiny, tmp_path):
+    """A class-conditional denoiser, and its pipeline folder."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+    unet = UNet2DModel(**tiny, num_class_embeds=CLASSES).eval()
+    unet.requires_grad_(False)
+    folder = str(tmp_path / 'conditional')
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    return unet, folder
+
+
+def told(unet, images, timesteps, classes):
+    """The denoiser's output, told so; a list is an average."""
+    table = unet.class_embedding.weight
+    rows = torch.stack([
+        table[one].clone() if isinstance(one, int) else
+        sum(table[part] for part in one) / len(one) for one in classes])
+    unet = copy.deepcopy(unet)
+    unet.class_embedding.weight = nn.Parameter(rows, requires_grad=False)
+    return unet(to_input(images), timesteps, torch.arange(4)).sample
+
+
+@pytest.mark.parametrize('condition, labels, classes', [
+    (dict(fixed=4), None, [4, 4, 4, 4]),
+    (dict(fixed=0), [3, 9, -1, -7], [0, 0, 0, 0]),
+    (dict(average=[1, 5]), None, [[1, 5]] * 4),
+    (dict(average=(2, )), None, [2, 2, 2, 2]),
+    (dict(average=[1, 1, 5]), None, [[1, 5]] * 4),
+    (dict(average='all'), None, [[0, 1, 2, 3, 4, 5]] * 4),
+    (dict(class_map=[5, 2, 0]), [2, 0, -1, 1], [0, 5, [5, 2, 0], 2]),
+    (dict(class_map=[5, 2, 5]), [2, 0, -1, 1], [5, 5, [5, 2], 2]),
+    (dict(class_map={7: 1, 3: 4}), [3, 7, -1, 3], [4, 1, [1, 4], 4]),
+    (dict(class_map=[3]), [-1, -1, -1, 0], [3, 3, 3, 3])])
+def test_class_condition(teacher, conditional, images, timesteps, condition,
+                         labels, classes):
+    unet, folder = conditional
+    module = teacher(pretrained=folder, class_condition=condition,
+                     taps=['conv_out'])
+    assert module.reads_labels == ('class_map' in condition)
+    assert not module.allows_label_leak
+    labels = labels if labels is None else torch.tensor(labels)
+    got = module(images, timesteps, labels)['conv_out']
+    torch.testing.assert_close(got, told(unet, images, timesteps, classes),
+                               rtol=1e-4, atol=1e-5)
+    other = told(unet, images, timesteps, [3 - (classes[0] == 3)] * 4)
+    assert (got - other).abs().max() > 1e-3
+
+
+def test_one_class_is_exact(teacher, conditional):
+    unet, folder = conditional
+    module = teacher(pretrained=folder, class_condition=dict(
+        class_map=[4, 2]))
+    assert torch.equal(module.denoiser.class_embedding.weight[:2],
+                       unet.class_embedding.weight[[4, 2]])
+
+
+def test_class_condition_in_half(teacher, conditional, images, timesteps):
+    _, folder = conditional
+    cfg = dict(pretrained=folder, class_condition=dict(average='all'))
+    wanted = teacher(**cfg)(images, timesteps)['mid_block']
+    got = teacher(dtype='bfloat16', **cfg)(images, timesteps)['mid_block']
+    assert 0 < (got - wanted).norm() / wanted.norm() < 0.03
+
+
+def test_leak_labels(teacher, conditional, images, timesteps):
+    _, folder = conditional
+    for leak in (True, False):
+        module = teacher(load=False, pretrained=folder, class_condition=dict(
+            class_map=[0, 1], leak_labels=leak))
+        assert module.reads_labels and module.allows_label_leak is leak
+    plain = teacher(load=False)
+    assert not plain.reads_labels and not plain.allows_label_leak
+
+
+@pytest.mark.parametrize('condition, match', [
+    (None, "is needed.*6 classes.*fixed.*average.*'all'.*class_map"),
+    (207, 'is 207, expected one of: dict.fixed=207'),
+    (dict(), 'exactly one of'),
+    (dict(fixed=1, average='all'), 'exactly one of.*fixed.*average'),
+    (dict(fixd=1), "has no 'fixd'; nearest: 'fixed'"),
+    (dict(fixed=6), r'.fixed` names the class 6.*0 to 5'),
+    (dict(fixed=-1), '.fixed` names the class -1'),
+    (dict(fixed=True), '.fixed` names the class True'),
+    (dict(fixed='cat'), ".fixed` names the class 'cat'"),
+    (dict(average=[1, 17]), '.average` names the class 17'),
+    (dict(average=3), '.average` is 3'),
+    (dict(average='none'), ".average` is 'none'"),
+    (dict(average=[]), '.average` is empty'),
+    (dict(class_map=[0, 6]), '.class_map` names the class 6'),
+    (dict(class_map={0: 1.5}), '.class_map` names the class 1.5'),
+    (dict(class_map={-1: 1}), '.class_map` maps -1'),
+    (dict(class_map={'0': 1}), ".class_map` maps '0'"),
+    (dict(class_map={}), '.class_map` is empty'),
+    (dict(class_map='all'), ".class_map` is 'all'"),
+    (dict(class_map=[1], leak_labels='yes'), ".leak_labels` is 'yes'"),
+    (dict(fixed=1, leak_labels=True), '.leak_labels` is True beside `fixed`')])
+def test_wrong_class_condition(teacher, tiny, condition, match):
+    with pytest.raises(ValueError, match='`teacher.class_condition.*' + match):
+        teacher(load=False, config=dict(tiny, num_class_embeds=CLASSES),
+                class_condition=condition)
+
+
+def test_class_condition_of_an_unconditional_denoiser(teacher):
+    with pytest.raises(ValueError, match='`teacher.class_condition` is .*'
+                       'unconditional'):
+        teacher(load=False, class_condition=dict(fixed=0))
+
+
+@pytest.mark.parametrize('labels, match', [
+    (None, r'class_map` needs `labels`.*\(4,\).*None'),
+    ([0, 1, 1], r'needs `labels`.*\(3,\)'),
+    ([0, 1, 2, 0], r'no entry for the label 2, only for 0, 1$'),
+    ([0, 1, -2, 0], 'no entry for the label -2')])
+def test_wrong_labels(teacher, conditional, images, timesteps, labels, match):
+    _, folder = conditional
+    module = teacher(pretrained=folder, class_condition=dict(
+        class_map=[4, 2]))
+    labels = labels if labels is None else torch.tensor(labels)
+    with pytest.raises(ValueError, match=match):
+        module(images, timesteps, labels)
+
+
+@pytest.mark.parametrize('kind', ['timestep', 'identity'])
+def test_other_conditions(teacher, tiny, kind):
+    with pytest.raises(ValueError, match='`teacher.config`.*class_embed_type='
+                       f"'{kind}'"):
+        teacher(load=False, config=dict(tiny, class_embed_type=kind),
+                class_condition=dict(fixed=0))
 
 
 @pytest.mark.parametrize('cfg, match', [
@@ -390,6 +561,15 @@ def test_wrong_config(teacher, tiny):
         teacher(load=False, config=dict(tiny, in_channels=4))
 
 
+def test_wrong_config_in_a_folder(teacher, damaged):
+    folder, _ = damaged
+    path = folder / 'unet' / 'config.json'
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(dict(config, block_out_channels=[16])))
+    with pytest.raises(ValueError, match='`teacher.pretrained`.*cannot build'):
+        teacher(load=False, pretrained=str(folder))
+
+
 def test_config_of_diffusers_defaults(build):
     teacher = build(dict(type='repfusion_mm.UNetTeacher',
                          config=dict(sample_size=32)))
@@ -398,8 +578,6 @@ def test_config_of_diffusers_defaults(build):
 
 
 def test_config_of_a_newer_diffusers(build, pipeline_folder, tmp_path):
-    import json
-    import shutil
     folder = tmp_path / 'newer'
     shutil.copytree(pipeline_folder, folder)
     path = folder / 'unet' / 'config.json'
@@ -408,4 +586,4 @@ def test_config_of_a_newer_diffusers(build, pipeline_folder, tmp_path):
     teacher = build(dict(type='repfusion_mm.UNetTeacher',
                          pretrained=str(folder)))
     teacher.init_weights()
-    assert 'from_the_future' not in teacher.config
+    assert 'from_the_future' not in teacher.source.config

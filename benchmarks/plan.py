@@ -1,0 +1,111 @@
+"""A study as a plan of small jobs, each run once."""
+import contextlib
+import hashlib
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Plan:
+    """Runs jobs, and keeps their results and times in ``<out>/jobs``.
+
+    A job that is found finished, with the same inputs, is not run again, so a
+    study that was stopped goes on where it was. The code of the package is an
+    input of every job.
+
+    Args:
+        out (str): Folder of the study.
+        *inputs (bytes): What else every job depends on.
+    """
+
+    def __init__(self, out, *inputs):
+        self.out = Path(out)
+        self.jobs = self.out / 'jobs'
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        for source in sorted((ROOT / 'repfusion_mm').rglob('*.py')):
+            digest.update(source.read_bytes())
+        for one in inputs:
+            digest.update(one)
+        self.inputs = digest.hexdigest()
+        self.seconds = {}
+
+    def once(self, name, stage, inputs, run):
+        """Run a job, or take its result if it was run with these inputs.
+
+        Args:
+            name (str): Of the job.
+            stage (str): Its seconds are counted under this name.
+            inputs (Sequence[str]): What it depends on: configs, and the keys
+                of the jobs that it starts from.
+            run (Callable): The job; what it returns fits into JSON.
+
+        Returns:
+            tuple: The result, and the key of the job's inputs.
+        """
+        key = hashlib.sha256(
+            '\n'.join([*inputs, self.inputs]).encode()).hexdigest()
+        record = self.jobs / f'{name}.json'
+        if record.exists():
+            found = json.loads(record.read_text())
+            if found['key'] == key:
+                self._add(stage, found['seconds'])
+                return found['result'], key
+        start = time.time()
+        with quiet(self.out / 'log.txt'):
+            result = run()
+        seconds = time.time() - start
+        self._add(stage, seconds)
+        partial = record.with_suffix('.partial')
+        partial.write_text(json.dumps(
+            dict(key=key, seconds=seconds, result=result)))
+        os.replace(partial, record)
+        return result, key
+
+    def work_dir(self, name):
+        """A fresh folder for the training of a job."""
+        shutil.rmtree(self.jobs / name, ignore_errors=True)
+        return self.jobs / name
+
+    def _add(self, stage, seconds):
+        self.seconds[stage] = self.seconds.get(stage, 0) + seconds
+
+
+@contextlib.contextmanager
+def quiet(log):
+    """Keep what the Runner prints in a file: the terminal has a bar."""
+    with open(log, 'a') as file, contextlib.redirect_stdout(file), \
+            contextlib.redirect_stderr(file), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def tool(name):
+    """The main function of a script under tools/, as users run it."""
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def versions():
+    """What the figures were measured with."""
+    import diffusers
+    import mmengine
+    import mmpretrain
+    import torch
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() \
+        else 'cpu'
+    return dict(python=platform.python_version(), torch=torch.__version__,
+                diffusers=diffusers.__version__,
+                mmengine=mmengine.__version__,
+                mmpretrain=mmpretrain.__version__, device=device,
+                threads=torch.get_num_threads())

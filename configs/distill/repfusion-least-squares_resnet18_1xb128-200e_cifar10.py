@@ -1,0 +1,6 @@
+# Stage 1 on CIFAR-10 with the residual of a least-squares fit as reward.
+_base_ = './repfusion_resnet18_1xb128-200e_cifar10.py'
+
+model = dict(
+    reward=dict(
+        _delete_=True, type='repfusion_mm.LeastSquaresReward', num_classes=10))

@@ -1,0 +1,10 @@
+# Stage 1 on Tiny-ImageNet with relational distillation, as published.
+_base_ = './repfusion_resnet18_1xb64-200e_tiny-imagenet.py'
+
+model = dict(
+    connections=[
+        dict(
+            student_tap='out.-1',
+            teacher_tap='mid_block.resnets.1.conv2',
+            loss=dict(type='repfusion_mm.RelationalLoss')),
+    ])

@@ -1,0 +1,6 @@
+# Stage 1 on CIFAR-10: into a ConvNeXt-T.
+_base_ = ['../_base_/students/convnext_tiny_32px.py',
+          '../_base_/distill/cifar10.py',
+          '../_base_/schedules/adamw_200e.py']
+
+model = dict(backbone={{_base_.backbone}})

@@ -1,0 +1,6 @@
+# Stage 1 on Tiny-ImageNet, as published: into a ResNet-18.
+_base_ = ['../_base_/students/resnet18_cifar.py',
+          '../_base_/distill/tiny_imagenet.py',
+          '../_base_/schedules/sgd_nesterov_200e.py']
+
+model = dict(backbone={{_base_.backbone}})

@@ -1,0 +1,6 @@
+# Stage 1 on Tiny-ImageNet: into a ResNet near Wide ResNet-28-10.
+_base_ = ['../_base_/students/wide_resnet28_10.py',
+          '../_base_/distill/tiny_imagenet.py',
+          '../_base_/schedules/sgd_nesterov_200e.py']
+
+model = dict(backbone={{_base_.backbone}})

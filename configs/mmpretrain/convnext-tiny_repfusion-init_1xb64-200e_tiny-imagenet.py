@@ -1,0 +1,10 @@
+# Stage 2 on Tiny-ImageNet: the same from a distilled backbone.
+_base_ = './convnext-tiny_1xb64-200e_tiny-imagenet.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/repfusion_convnext-tiny_1xb64-200e_tiny-imagenet/'
+            'epoch_200.pth',
+            prefix='backbone.')))

@@ -1,0 +1,10 @@
+# Stage 2 on CIFAR-10: the same from a distilled backbone.
+_base_ = './vit-small-p4_1xb128-200e_cifar10.py'
+
+model = dict(
+    backbone=dict(
+        init_cfg=dict(
+            type='Pretrained',
+            checkpoint='work_dirs/repfusion_vit-small-p4_1xb128-200e_cifar10/'
+            'epoch_200.pth',
+            prefix='backbone.')))

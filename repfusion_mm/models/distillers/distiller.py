@@ -1,0 +1,214 @@
+"""What distilling a diffusion model takes, whatever the student is part of."""
+import math
+from typing import Callable, Dict, List, Optional, Sequence, Union
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from ..building import build_part
+from ..labels import class_labels
+from ..raw_images import CHANNEL_ORDERS, raw_images
+from ..taps import Taps
+
+
+class Distiller(BaseModel):
+    """Teacher, time sampler, connections and reward around a student.
+
+    Args:
+        data_preprocessor (dict or nn.Module): Of the student.
+        channel_order (str): Order of the channels that the student sees.
+        init_cfg (dict, optional): Initialisation. Defaults to None.
+    """
+
+    def __init__(self,
+                 data_preprocessor: Union[dict, nn.Module],
+                 channel_order: str,
+                 init_cfg: Optional[dict] = None) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        if channel_order not in CHANNEL_ORDERS:
+            raise ValueError(f'`channel_order` is {channel_order!r}, expected '
+                             f'one of {CHANNEL_ORDERS}')
+        self.channel_order = channel_order
+        self.timesteps = None  # the last ones drawn, for hooks to look at
+
+    def build_distillation(self, student: nn.Module, teacher: dict,
+                           time_sampler: dict, connections: Sequence[dict],
+                           reward: Optional[dict],
+                           call: Optional[Callable] = None) -> None:
+        """Build the parts, and check that they fit together.
+
+        Args:
+            student (nn.Module): What the student taps are rooted at.
+            teacher (dict): The teacher.
+            time_sampler (dict): Where t comes from.
+            connections (Sequence[dict]): Pairs of taps with their losses.
+            reward (dict, optional): What a t was worth.
+            call (Callable, optional): The student's method that an image is
+                given to. Defaults to None: the student itself.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        _check_pairs(connections)
+        taps = [connection['teacher_tap'] for connection in connections]
+        if reward is not None and reward.get('tap'):
+            taps.append(reward['tap'])
+        self.teacher = build_part('teacher', teacher,
+                                  taps=list(dict.fromkeys(taps)))
+        teacher_shapes = self.teacher.feature_shapes
+        for tap in taps:
+            if tap not in teacher_shapes:
+                raise ValueError(f'`teacher.taps` is {list(teacher_shapes)} '
+                                 f'but a connection or the reward needs '
+                                 f'{tap!r}')
+        self.taps = _student_taps(
+            student, max(self.teacher.image_size),
+            [connection['student_tap'] for connection in connections], call)
+        self.connections = nn.ModuleList(
+            build_part(
+                f'connections[{index}]', connection,
+                type='repfusion_mm.Connection',
+                student_shape=self.taps.shapes[connection['student_tap']],
+                teacher_shape=teacher_shapes[connection['teacher_tap']])
+            for index, connection in enumerate(connections))
+        self.time_sampler = build_part('time_sampler', time_sampler)
+        self._check_time_sampler()
+        self.reward = None if reward is None else build_part(
+            'reward', reward, feature_shapes=teacher_shapes,
+            student_shapes=self.taps.shapes,
+            num_timesteps=self.teacher.num_timesteps)
+        self._check_reward()
+
+    def distillation_loss(self, inputs: Tensor, student: Dict[str, Tensor],
+                          data_samples: List) -> Dict[str, Tensor]:
+        """One step of distillation.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            student (dict[str, Tensor]): The student's features, by tap.
+            data_samples (list): Their labels, where there are any.
+
+        Returns:
+            dict[str, Tensor]: Losses, and ``mean_t`` and ``mean_reward`` for
+            the log.
+
+        Raises:
+            FloatingPointError: If a feature is not finite; its tap is named.
+        """
+        images = raw_images(inputs, self.data_preprocessor,
+                            self.channel_order)
+        sample = self.time_sampler(images)
+        self.timesteps = sample.timesteps
+        labels = class_labels(data_samples) if self.teacher.reads_labels \
+            else None
+        # one z(t) for all connections, or one for each
+        ranges = [self.teacher(images, timesteps, labels)
+                  for timesteps in sample.timesteps.view(-1, len(images))]
+
+        losses = {}
+        for index, connection in enumerate(self.connections):
+            teacher = ranges[index if len(ranges) > 1 else 0]
+            losses[f'loss_feature{index or ""}'] = connection(
+                student[connection.student_tap],
+                teacher[connection.teacher_tap])
+        loss_feature = sum(losses.values())
+        if not loss_feature.isfinite():
+            raise _not_finite(student, ranges)
+        losses['mean_t'] = sample.timesteps.float().mean()
+        if self.reward is not None:
+            reward, mask, reward_losses = self.reward(
+                images, ranges[0], data_samples, student,
+                look=lambda others: self.teacher(
+                    others, sample.timesteps, labels),
+                loss_feature=loss_feature, timesteps=sample.timesteps)
+            losses.update(reward_losses)
+            losses.update(self.time_sampler.loss(sample, reward, mask))
+            losses['mean_reward'] = (reward * mask).sum() / \
+                mask.sum().clamp(min=1)
+        return losses
+
+    def _check_time_sampler(self) -> None:
+        sampler = self.time_sampler
+        if sampler.num_ranges not in (1, len(self.connections)):
+            raise ValueError(
+                f'`time_sampler` has {sampler.num_ranges} ranges, but there '
+                f'are {len(self.connections)} `connections`')
+        if sampler.max_timestep >= self.teacher.num_timesteps:
+            raise ValueError(
+                f'`time_sampler` may draw t = {sampler.max_timestep}, but the '
+                f'teacher knows 0 to {self.teacher.num_timesteps - 1}')
+
+    def _check_reward(self) -> None:
+        if self.reward is None:
+            if any(p.requires_grad for p in self.time_sampler.parameters()):
+                raise ValueError(
+                    f'{type(self.time_sampler).__name__} learns from a '
+                    'reward: set `reward`, for example to '
+                    'repfusion_mm.ClassificationReward')
+            return
+        if getattr(self.data_preprocessor, 'batch_augments', None) and \
+                self.reward.reads_labels:
+            raise ValueError(
+                '`data_preprocessor.batch_augments` mixes labels, which '
+                '`reward` cannot read; leave out one of the two')
+        if self.time_sampler.num_ranges > 1:
+            raise ValueError('`reward` says what one t an image was worth, '
+                             'but `time_sampler` has a range for each '
+                             'connection; leave out one of the two')
+        if self.reward.reads_labels and self.teacher.reads_labels and \
+                not self.teacher.allows_label_leak:
+            raise ValueError(
+                '`teacher.class_condition` gives the true label to the '
+                'teacher, and `reward` reads it from the teacher\'s features '
+                'again: any t would look good. Use a fixed class or an '
+                'average, a reward without labels, or ask for it by '
+                '`class_condition=dict(..., leak_labels=True)`')
+
+
+def _check_pairs(connections: Sequence[dict]) -> None:
+    if not connections:
+        raise ValueError('`connections` is empty: the student would learn '
+                         'nothing')
+    pairs = [(connection['student_tap'], connection['teacher_tap'])
+             for connection in connections]
+    for pair in pairs:
+        if pairs.count(pair) > 1:
+            raise ValueError(
+                '`connections` names the same pair of taps twice, student '
+                f'{pair[0]!r} and teacher {pair[1]!r}; tap another module, or '
+                'keep one of them')
+
+
+def _student_taps(student: nn.Module, side: int, paths: Sequence[str],
+                  call: Optional[Callable]) -> Taps:
+    """Find the student's features by a trial image.
+
+    Its sides are multiples of 64, which any downsampling can take.
+    """
+    first = next((module for module in student.modules()
+                  if isinstance(module, nn.Conv2d)), None)
+    side = math.ceil(side / 64) * 64
+    image = torch.zeros(1, first.in_channels if first else 3, side, side,
+                        device=next(student.parameters()).device)
+    training = student.training
+    student.eval()
+    taps = Taps(student, paths, image, call=call,
+                key='connections.student_tap')
+    student.train(training)
+    return taps
+
+
+def _not_finite(student: Dict[str, Tensor],
+                ranges: List[Dict[str, Tensor]]) -> FloatingPointError:
+    """The error that names the features that are not finite."""
+    wrong = [f'the student\'s {tap!r}' for tap, feature in student.items()
+             if not feature.isfinite().all()]
+    wrong += [f'the teacher\'s {tap!r}' for features in ranges
+              for tap, feature in features.items()
+              if not feature.isfinite().all()]
+    return FloatingPointError(
+        'NaN or infinity in ' + (', '.join(dict.fromkeys(wrong)) or
+                                 'a feature loss of finite features') +
+        '; stopped before the weights are changed. Lower the learning rate, '
+        'or compute in float32')

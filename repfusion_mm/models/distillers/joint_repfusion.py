@@ -1,0 +1,228 @@
+"""Stage 1 and 2 of RepFusion in one run, inside any task's own training."""
+from typing import Any, Dict, List, Optional, Sequence, Union
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from repfusion_mm.registry import MODELS
+
+from ..building import build_part
+from ..labels import labelled_mask
+from .distiller import Distiller
+
+# what this model adds to its task; in a checkpoint, beside `task.*`
+PARTS = ('teacher', 'time_sampler', 'connections', 'reward')
+
+
+@MODELS.register_module()
+class JointRepFusion(Distiller):
+    """A model of mmpretrain, mmseg or mmpose, distilled while it is trained.
+
+    Its losses are the task's own and the distillation's. Samples without a
+    label are distilled, and kept away from the task's losses: label -1 in
+    mmpretrain, a mask of nothing but 255 in mmseg, keypoint weights that are
+    all zero in mmpose. To predict it is the task model, and needs no teacher.
+    Where stock code asks the model for something that it does not have itself
+    (``backbone``, ``decode_head``, ``out_channels``), the task model answers.
+
+    Args:
+        task (dict): Config of the task's model, given whole.
+        teacher (dict): The teacher. If its files are not there the model can
+            still be tested, and an error comes up when it is trained.
+        time_sampler (dict): Where t comes from.
+        connections (Sequence[dict]): Student tap, teacher tap and loss of
+            each pair; see :class:`Connection`. Module paths of the student
+            are rooted at the task model, and lie in its backbone or neck.
+        reward (dict, optional): What a t was worth. Needed by samplers that
+            learn. Defaults to None.
+        distill_weight (float): Factor of the feature losses beside the task's
+            losses. :class:`TimeSamplerHook` can change it over training.
+            Defaults to 1.
+        data_preprocessor (dict, optional): For the task, if its config has
+            none. The Runner passes the top-level one here. Defaults to None.
+        channel_order (str): Order of the channels that the student sees,
+            ``'rgb'`` or ``'bgr'``, for the teacher's sake. Defaults to
+            ``'rgb'``.
+        init_cfg (dict, optional): Initialisation. Defaults to None.
+
+    Raises:
+        ValueError: As :class:`RepFusion`, or if the task model has no
+            ``extract_feat``.
+
+    Source: Yang and Wang, "Diffusion Model as Representation Learner", ICCV
+    2023.
+
+    Example:
+        >>> model = dict(
+        ...     type='repfusion_mm.JointRepFusion',
+        ...     task=dict(
+        ...         type='mmpretrain.ImageClassifier',
+        ...         backbone=dict(type='ResNet_CIFAR', depth=18),
+        ...         neck=dict(type='GlobalAveragePooling'),
+        ...         head=dict(type='LinearClsHead', num_classes=10,
+        ...                   in_channels=512)),
+        ...     teacher=dict(
+        ...         type='repfusion_mm.UNetTeacher',
+        ...         config=dict(
+        ...             sample_size=32, block_out_channels=(32, 64),
+        ...             down_block_types=('DownBlock2D', 'DownBlock2D'),
+        ...             up_block_types=('UpBlock2D', 'UpBlock2D'))),
+        ...     time_sampler=dict(type='repfusion_mm.UniformTime'),
+        ...     connections=[
+        ...         dict(student_tap='backbone.layer4',
+        ...              teacher_tap='mid_block.resnets.1.conv2',
+        ...              loss=dict(type='repfusion_mm.HintLoss', pool=True))
+        ...     ])
+    """
+
+    def __init__(self,
+                 task: dict,
+                 teacher: dict,
+                 time_sampler: dict,
+                 connections: Sequence[dict],
+                 reward: Optional[dict] = None,
+                 distill_weight: float = 1.,
+                 data_preprocessor: Optional[Union[dict, nn.Module]] = None,
+                 channel_order: str = 'rgb',
+                 init_cfg: Optional[dict] = None) -> None:
+        task = build_part('task', task, data_preprocessor=data_preprocessor)
+        if not hasattr(task, 'extract_feat'):
+            raise ValueError(f'`task` is a {type(task).__name__}, which has '
+                             'no `extract_feat`; expected a model with a '
+                             'backbone, such as mmpretrain.ImageClassifier, '
+                             'mmseg.EncoderDecoder or '
+                             'mmpose.TopdownPoseEstimator')
+        super().__init__(task.data_preprocessor, channel_order, init_cfg)
+        self.task = task
+        self.distill_weight = distill_weight
+        self._no_teacher: Optional[Exception] = None
+        try:
+            self.build_distillation(task, teacher, time_sampler, connections,
+                                    reward, call=task.extract_feat)
+        except FileNotFoundError as error:
+            self._no_teacher = error
+            print_log(f'There is no teacher, so this model can be tested and '
+                      f'not trained: {error}', 'current')
+
+    def forward(self,
+                inputs: Tensor,
+                data_samples: Optional[List] = None,
+                mode: str = 'tensor') -> Any:
+        """The losses of a batch, or what the task model makes of it.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            data_samples (list, optional): Their labels.
+            mode (str): ``'loss'``, ``'predict'`` or ``'tensor'``.
+
+        Returns:
+            dict[str, Tensor] or Any: Losses, or the task model's output.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.task(inputs, data_samples, mode=mode)
+
+    def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
+        """The task's losses and the distillation's.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            data_samples (list): Their labels, where there are any.
+
+        Returns:
+            dict[str, Tensor]: Losses, and what is only logged.
+        """
+        if self._no_teacher is not None:
+            raise self._no_teacher
+        features, student = self.taps.forward(
+            self.task, inputs, call=self.task.extract_feat)
+        losses = self.distillation_loss(inputs, student, data_samples)
+        for name in losses:
+            if name.startswith('loss_feature'):
+                losses[name] = losses[name] * self.distill_weight
+        losses.update(self._task_loss(inputs, features, data_samples))
+        return losses
+
+    def init_weights(self) -> None:
+        """Initialise the task model and read the teacher's weights.
+
+        Raises:
+            FileNotFoundError: If there is no teacher.
+        """
+        if self._no_teacher is not None:
+            raise self._no_teacher
+        super().init_weights()
+
+    def get_layer_depth(self, param_name: str) -> tuple:
+        """Depth of a parameter, for mmpretrain's layer-wise learning rates.
+
+        Args:
+            param_name (str): As in ``named_parameters``.
+
+        Returns:
+            tuple[int, int]: The depth, and the number of layers. What is not
+            of the task counts as its last layer.
+        """
+        name = param_name[len('task.'):] if param_name.startswith('task.') \
+            else 'head'
+        return self.task.get_layer_depth(name)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            task = self.__dict__.get('_modules', {}).get('task')
+            if task is None:
+                raise
+            return getattr(task, name)
+
+    def _task_loss(self, inputs: Tensor, features: Any,
+                   data_samples: List) -> Dict[str, Tensor]:
+        """The task's own losses, on its labelled samples.
+
+        The features of the whole batch have been computed already; the task
+        is handed its rows of them when it asks for its features.
+        """
+        labelled = labelled_mask(data_samples)
+        if not labelled.any():
+            # zero times every weight, so that DDP sees every gradient
+            zero = sum(p.sum() for p in self.task.parameters()
+                       if p.requires_grad) * 0.
+            return dict(loss_no_label=zero)
+        rows = labelled.nonzero()[:, 0]
+        asked = []
+
+        def extract_feat(inputs: Tensor) -> Any:
+            asked.append(True)
+            return features if labelled.all() else _rows(features, rows)
+
+        self.task.extract_feat = extract_feat
+        try:
+            losses = self.task.loss(
+                inputs[rows], [data_samples[row] for row in rows.tolist()])
+        finally:
+            del self.task.extract_feat
+        if not asked:
+            raise RuntimeError(
+                f'`task`: the loss of {type(self.task).__name__} does not ask '
+                'its `extract_feat` for features, so that it cannot be '
+                'distilled jointly; use RepFusion on its backbone instead')
+        return losses
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str,
+                              *args: Any) -> None:
+        if self._no_teacher is not None:  # these parts have not been built
+            for key in list(state_dict):
+                if key[len(prefix):].split('.')[0] in PARTS:
+                    del state_dict[key]
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _rows(features: Any, rows: Tensor) -> Any:
+    """Some rows of every tensor in nested tuples, lists and dicts."""
+    if isinstance(features, torch.Tensor):
+        return features[rows]
+    if isinstance(features, dict):
+        return {key: _rows(value, rows) for key, value in features.items()}
+    return type(features)(_rows(feature, rows) for feature in features)

@@ -1,0 +1,161 @@
+"""A time step is worth what a least-squares fit reads from z(t)."""
+from typing import Callable, Dict, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from repfusion_mm.registry import MODELS
+
+from ..labels import class_labels
+from ..losses.pooled import pooled
+from .label_check import check_labels, check_num_classes
+
+
+@MODELS.register_module()
+class LeastSquaresReward(nn.Module):
+    """Minus the squared error of a ridge regression from z(t) to the label.
+
+    In each batch the one-hot labels are fitted by the globally pooled tap of
+    the labelled samples. Nothing is trained, so the reward means the same in
+    the first step and in the last. Of several processes each fits its own
+    batch.
+
+    An image's error is that of the fit to all others (leave one out), found
+    in closed form: with e the residuals and H the hat matrix of the fit to
+    all, it is e_i / (1 - H_ii). The published reward takes e itself, which is
+    close to 0 for every t if there are fewer labelled images in the batch
+    than channels.
+
+    The intercept is not penalised: features and labels are centred. The
+    centred features are divided by the root mean square of their norms, so
+    that ``ridge`` means the same for every teacher, tap and batch size.
+
+    Args:
+        num_classes (int): Number of classes, at least 2.
+        tap (str, optional): The teacher tap that is read. Defaults to the
+            first one.
+        ridge (float): Weight of the squared coefficients against the mean
+            squared error, above 0. Defaults to 0.01.
+        leave_one_out (bool): Whether an image is kept out of the fit that
+            predicts it. Defaults to True; False is the published reward.
+        feature_shapes (dict[str, Sequence[int]]): Shape of each teacher
+            feature without the batch. Set by the model.
+
+    Raises:
+        ValueError: If there are too few classes, or ``ridge`` is not
+            positive.
+
+    Source: Yang and Wang, ICCV 2023, its published code; for leaving one out,
+    Allen, "The Relationship between Variable Selection and Data Augmentation
+    and a Method for Prediction", Technometrics 1974.
+
+    Example:
+        >>> reward = dict(type='repfusion_mm.LeastSquaresReward',
+        ...               num_classes=10)
+    """
+    reads_labels = True
+
+    def __init__(self,
+                 num_classes: int,
+                 feature_shapes: Dict[str, Sequence[int]],
+                 tap: Optional[str] = None,
+                 ridge: float = 0.01,
+                 leave_one_out: bool = True) -> None:
+        super().__init__()
+        check_num_classes(num_classes)
+        if ridge <= 0:
+            raise ValueError(f'`reward.ridge` must be above 0, got {ridge}')
+        self.tap = tap or next(iter(feature_shapes))
+        self.num_classes = num_classes
+        self.ridge = ridge
+        self.leave_one_out = leave_one_out
+
+    @torch.no_grad()
+    def forward(
+        self,
+        images: Tensor,
+        features: Dict[str, Tensor],
+        data_samples: Sequence,
+        student_features: Dict[str, Tensor],
+        look: Optional[Callable] = None,
+        loss_feature: Optional[Tensor] = None,
+        timesteps: Optional[Tensor] = None,
+    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+        """What the time steps behind some features were worth.
+
+        Args:
+            images (Tensor): Raw images, (N, 3, H, W). Not used.
+            features (dict[str, Tensor]): The teacher's, by tap.
+            data_samples (Sequence[DataSample]): With ``gt_label``.
+            student_features (dict[str, Tensor]): Not used.
+            look (Callable): Not used.
+            loss_feature (Tensor): Not used.
+            timesteps (Tensor): Not used.
+
+        Returns:
+            tuple: The reward (N,), the mask (N,) of the labelled samples (of
+            none if the batch has fewer than 3, or 2 in the published form),
+            and no losses.
+
+        Raises:
+            ValueError: If a sample's label is missing or, on a CPU, no class.
+        """
+        labels = class_labels(data_samples, self.num_classes)
+        mask = labels >= 0
+        count = mask.sum()
+        classes = torch.arange(self.num_classes, device=labels.device)
+        # float64, which autocast leaves alone; weighted sums and not masked
+        # indexing, which a GPU would have to be waited for
+        x = _centre(pooled(features[self.tap]).double(), mask)
+        y = _centre((labels[:, None] == classes).double(), mask)
+        residuals = self._residual_matrix(x)
+        errors = residuals @ y
+        if self.leave_one_out:
+            kept = residuals.diagonal() - 1 / count.clamp(min=1)
+            errors = errors / kept.clamp(min=1e-12)[:, None]
+        mask = mask & (count >= (3 if self.leave_one_out else 2))
+        reward = -errors.square().sum(1).float()
+        return torch.where(mask, reward, torch.zeros_like(reward)), mask, {}
+
+    def check_dataset(self, dataset) -> None:
+        """Make sure, before training, that there are labels to reward by.
+
+        Args:
+            dataset: Of the training; one without ``get_data_info`` is not
+                looked at.
+
+        Raises:
+            ValueError: If no image has a label, one has a label that is no
+                class, or there are more classes than ``num_classes``.
+        """
+        check_labels(dataset, self.num_classes, type(self).__name__)
+
+    def _residual_matrix(self, x: Tensor) -> Tensor:
+        """I - H of the ridge regression on centred features.
+
+        Unlabelled samples are zero rows of ``x``: nobody's residual depends
+        on them. Of x x^T and x^T x the smaller one is factorised.
+
+        Args:
+            x (Tensor): Centred features, (N, C).
+
+        Returns:
+            Tensor: (N, N).
+        """
+        # n * the mean squared norm * ridge, for the features as they are
+        weight = self.ridge * x.square().sum().clamp(min=1e-30)
+        rows, channels = x.shape
+        small = x @ x.T if rows <= channels else x.T @ x
+        small.diagonal().add_(weight)
+        factor, _ = torch.linalg.cholesky_ex(small)
+        identity = torch.eye(rows, dtype=x.dtype, device=x.device)
+        if rows <= channels:
+            return weight * torch.cholesky_solve(identity, factor)
+        return identity - x @ torch.cholesky_solve(x.T.contiguous(), factor)
+
+
+def _centre(x: Tensor, mask: Tensor) -> Tensor:
+    """Minus the mean of the labelled rows; zero in all others."""
+    weight = mask[:, None].to(x.dtype)
+    mean = (x * weight).sum(0) / weight.sum().clamp(min=1)
+    return (x - mean) * weight

@@ -1,0 +1,99 @@
+"""What all teachers share: a frozen network, cut off behind its taps."""
+from contextlib import nullcontext
+from typing import Any, Dict, Optional, Sequence, Tuple
+
+import torch
+from torch import Tensor, nn
+
+from ..taps import Taps, modules_behind
+from .frozen import Frozen
+
+DTYPES = dict(float32=torch.float32, float16=torch.float16,
+              bfloat16=torch.bfloat16)
+
+
+class FrozenTeacher(nn.Module):
+    """A network that is looked at, and neither trained nor saved.
+
+    Its channels are known from a copy on the meta device; :meth:`read` gives
+    the network with its weights when the Runner calls :meth:`init_weights`.
+
+    Args:
+        on_meta (nn.Module): The network without weights, on the meta device.
+        taps (Sequence[str]): Module paths inside it.
+        *trial (Any): Arguments of a trial forward pass, on the meta device.
+        dtype (str, optional): ``'float32'``, ``'float16'`` or ``'bfloat16'``.
+    """
+    reads_labels = False  # whether the features depend on the labels
+    allows_label_leak = False  # whether a reward may read them from there
+
+    def __init__(self, on_meta: nn.Module, taps: Sequence[str], *trial: Any,
+                 dtype: Optional[str] = None) -> None:
+        super().__init__()
+        if dtype is not None and dtype not in DTYPES:
+            raise ValueError(f'`teacher.dtype` is {dtype!r}, expected one of '
+                             f'{sorted(DTYPES)} or None')
+        self.dtype = DTYPES[dtype] if dtype else None
+        self._taps = Taps(on_meta, taps, *trial, key='teacher.taps')
+        self._behind = modules_behind(on_meta, self._taps, *trial)
+        self._frozen: Optional[Frozen] = None
+        # remembers where `.to()` put the model before the weights are read
+        self.register_buffer('_device_of', torch.empty(0), persistent=False)
+
+    @property
+    def feature_shapes(self) -> Dict[str, Tuple[int, ...]]:
+        """Shape of each tap's feature without the batch, (C, H, W)."""
+        return self._taps.shapes
+
+    @property
+    def network(self) -> Optional[nn.Module]:
+        """The network, cut off behind the deepest tap; None if not read."""
+        return self._frozen.module if self._frozen else None
+
+    def read(self) -> nn.Module:
+        """The whole network with its weights, on the CPU."""
+        raise NotImplementedError
+
+    def init_weights(self) -> None:
+        """Read the weights, once.
+
+        Raises:
+            OSError: If they cannot be read, or are damaged or incomplete.
+            ValueError: If they are those of another network.
+        """
+        if self._frozen is not None:
+            return
+        network = self.read()
+        for name in self._behind:
+            parent, _, child = name.rpartition('.')
+            setattr(network.get_submodule(parent), child, nn.Identity())
+        self._frozen = Frozen(network.to(self._device_of.device, self.dtype))
+
+    def features(self, inputs: Tensor, *args: Any) -> Dict[str, Tensor]:
+        """Features at the taps, in the teacher's own precision.
+
+        Args:
+            inputs (Tensor): As the network takes them, (N, C, H, W).
+            *args (Any): What else it takes.
+
+        Returns:
+            dict[str, Tensor]: Float32 feature by tap.
+
+        Raises:
+            RuntimeError: If the weights have not been read yet.
+        """
+        if self._frozen is None:
+            raise RuntimeError('the teacher has no weights yet: the Runner '
+                               'calls `init_weights()` before training')
+        own_precision = nullcontext() if self.dtype is None else \
+            torch.autocast(inputs.device.type, enabled=False)
+        with own_precision:
+            _, features = self._taps.forward(
+                self.network, inputs.to(self.dtype), *args, stop=True)
+        return {tap: feature.float() for tap, feature in features.items()}
+
+    def _apply(self, fn, recurse: bool = True) -> 'FrozenTeacher':
+        super()._apply(fn)
+        if self._frozen is not None:
+            self._frozen.module._apply(fn)
+        return self

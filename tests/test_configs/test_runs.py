@@ -1,0 +1,244 @@
+"""Two steps of each config, by the real Runner on data in the real format.
+
+Students are as large as they are, teachers are shrunken. One config of each
+kind runs always, the others only among the slow tests.
+"""
+import importlib.util
+import os
+import pickle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.registry import MODELS, DefaultScope
+from mmengine.runner import Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+KINDS = {
+    'configs/distill/repfusion_resnet18_1xb128-200e_cifar10.py',
+    'configs/distill/repfusion-uniform_resnet18_1xb128-200e_cifar10.py',
+    'configs/distill/repfusion-contrastive_resnet18_1xb128-200e_cifar10.py',
+    'configs/distill/hint_resnet18_resnet50-teacher_1xb128-200e_cifar10.py',
+    'configs/distill/soft-labels_resnet18_resnet50-teacher_1xb128-200e_'
+    'cifar10.py',
+    'configs/distill/repfusion_resnet18_1xb64-200e_tiny-imagenet.py',
+    'configs/mmpretrain/resnet18_1xb128-200e_cifar10.py',
+    'configs/mmpretrain/resnet18_repfusion-init_1xb128-200e_cifar10.py',
+    'configs/dpm/unet_32px_cifar10.py',
+}
+# the demo's have tests of their own; a probe is no training
+PATHS = sorted(
+    str(path.relative_to(ROOT))
+    for folder in ('distill', 'dpm', 'mmpretrain')
+    for path in ROOT.glob(f'configs/{folder}/*.py')
+    if not path.name.startswith('probe'))
+SMALL = dict(block_out_channels=(8, 8, 8, 8), norm_num_groups=4)
+FLAGS = dict(num_channels=32, num_res_blocks=1, num_head_channels=16)
+RNG = np.random.default_rng(0)
+
+
+def images(folder, names, size=(64, 64)):
+    """Writes images of noise."""
+    folder.mkdir(parents=True)
+    for name in names:
+        pixels = RNG.integers(0, 256, (*size, 3), dtype=np.uint8)
+        (folder / name).write_bytes(cv2.imencode('.jpg', pixels)[1])
+
+
+def write_cifar(folder, sizes, key):
+    folder.mkdir(parents=True)
+    for name, size in sizes.items():
+        pixels = RNG.integers(0, 256, (size, 3072), dtype=np.uint8)
+        labels = [i % 4 for i in range(size)]
+        (folder / name).write_bytes(pickle.dumps({'data': pixels,
+                                                  key: labels}))
+
+
+def write_tiny_imagenet(folder):
+    ids = [f'n{i}' for i in range(4)]
+    for one in ids:
+        images(folder / f'train/{one}/images', ['0.JPEG', '1.JPEG'])
+    images(folder / 'val/images', [f'{one}.JPEG' for one in ids])
+    (folder / 'val/val_annotations.txt').write_text(
+        ''.join(f'{one}.JPEG\t{one}\t0\t0\t1\t1\n' for one in ids))
+    (folder / 'wnids.txt').write_text('\n'.join(ids))
+    (folder / 'words.txt').write_text('n0\tzero\n')
+
+
+def write_imagenet(folder):
+    (folder / 'meta').mkdir(parents=True)
+    for split, count in (('train', 8), ('val', 4)):
+        names = [f'{i}.jpg' for i in range(count)]
+        images(folder / split, names, (90, 120))
+        (folder / f'meta/{split}.txt').write_text(
+            ''.join(f'{name} {i * 100}\n' for i, name in enumerate(names)))
+
+
+def write_folders(folder):
+    images(folder / 'unlabelled', [f'{i}.jpg' for i in range(8)])
+    for name in 'ab':
+        images(folder / f'train/{name}', [f'{i}.jpg' for i in range(4)])
+        images(folder / f'val/{name}', ['0.jpg', '1.jpg'])
+
+
+def write_denoiser(folder):
+    """The architecture of google/ddpm-cifar10-32, but thin."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+    cfg = Config.fromfile(ROOT / 'configs/dpm/unet_32px_cifar10.py')
+    DDPMPipeline(UNet2DModel(**{**cfg.model.denoiser, **SMALL}),
+                 DDPMScheduler()).save_pretrained(folder)
+
+
+def write_guided_diffusion(path):
+    """The released 64x64 denoiser's architecture, but thin."""
+    from repfusion_mm.models.teachers.guided_diffusion_flags import (
+        settle_flags,
+    )
+    spec = importlib.util.spec_from_file_location(
+        'guided_unet', ROOT / 'tests/test_models/test_teachers/guided_unet.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    path.parent.mkdir(parents=True)
+    torch.save(module.GuidedUNet(**settle_flags('64x64', FLAGS)).state_dict(),
+               path)
+
+
+@pytest.fixture(scope='module')
+def sandbox(tmp_path_factory):
+    """A checkout with data and teachers, which configs name relatively."""
+    folder = tmp_path_factory.mktemp('sandbox')
+    (folder / 'configs').symlink_to(ROOT / 'configs')
+    data = folder / 'data'
+    write_cifar(data / 'cifar10/cifar-10-batches-py', dict(
+        data_batch_1=4, data_batch_2=1, data_batch_3=1, data_batch_4=1,
+        data_batch_5=1, test_batch=4), 'labels')
+    write_cifar(data / 'cifar100/cifar-100-python', dict(train=8, test=4),
+                'fine_labels')
+    write_tiny_imagenet(data / 'tiny-imagenet-200')
+    write_imagenet(data / 'imagenet')
+    write_folders(data / 'my_images')
+    write_guided_diffusion(data / 'guided_diffusion/64x64_diffusion.pt')
+    write_denoiser(folder / 'denoiser')
+    return folder
+
+
+class Record(Hook):
+    """The losses, and the weights that training starts from."""
+    priority = 'VERY_LOW'
+
+    def __init__(self):
+        self.losses = []
+
+    def before_train(self, runner):
+        self.start = weights(runner.model)
+
+    def after_train_iter(self, runner, batch_idx, data_batch, outputs):
+        self.losses.append({key: float(value)
+                            for key, value in outputs.items()})
+
+
+def weights(model):
+    part = model.backbone if hasattr(model, 'backbone') else model.denoiser
+    return {key: value.clone() for key, value in part.state_dict().items()}
+
+
+def build(model):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return MODELS.build(model)
+
+
+def shrink(cfg, work_dir):
+    """Two steps of four images, and a small teacher."""
+    by_epoch = cfg.train_cfg.by_epoch
+    steps = dict(max_epochs=1, val_interval=1) if by_epoch else \
+        dict(max_iters=2, val_interval=2)
+    cfg.merge_from_dict(dict(
+        work_dir=str(work_dir), train_cfg=steps,
+        param_scheduler=None,  # its warm-up is longer
+        default_hooks=dict(
+            logger=dict(interval=1),
+            checkpoint=dict(interval=1 if by_epoch else 2))))
+    for split in ('train', 'val', 'test'):
+        if cfg.get(f'{split}_dataloader'):
+            cfg[f'{split}_dataloader'].update(
+                batch_size=4, num_workers=0, persistent_workers=False)
+    teacher = cfg.model.get('teacher', dict(type=''))
+    if teacher['type'] == 'repfusion_mm.UNetTeacher':
+        teacher.pretrained = 'denoiser'
+    elif teacher['type'] == 'repfusion_mm.GuidedDiffusionTeacher':
+        teacher.update(FLAGS)
+    if cfg.model.type == 'repfusion_mm.DPM':
+        cfg.model.denoiser.update(SMALL)
+        cfg.custom_hooks[-1].update(num_samples=1, sampling_steps=2)
+
+
+def checkpoint_of(cfg):
+    """Writes the checkpoint that a config starts from; returns its path."""
+    if cfg.model.get('teacher', {}).get('type') == \
+            'repfusion_mm.ClassifierTeacher':
+        path, prefix = cfg.model.teacher.checkpoint, ''
+        model = build(Config.fromfile(cfg.model.teacher.model).model)
+    elif 'init_cfg' in cfg.model.get('backbone', {}):
+        path, prefix = cfg.model.backbone.init_cfg.checkpoint, 'backbone.'
+        model = build({key: value for key, value
+                       in cfg.model.backbone.items() if key != 'init_cfg'})
+    else:
+        return None
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    torch.save(dict(state_dict={prefix + key: value for key, value
+                                in model.state_dict().items()}), path)
+    return path
+
+
+@pytest.mark.parametrize('path', [
+    pytest.param(path, marks=() if path in KINDS else pytest.mark.slow)
+    for path in PATHS])
+def test_two_steps(sandbox, monkeypatch, tmp_path, path):
+    from mmpretrain.datasets import CIFAR10
+    monkeypatch.chdir(sandbox)
+    # the images are not the released ones, and their checksums differ
+    monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    cfg = Config.fromfile(path)
+    shrink(cfg, tmp_path)
+    given = checkpoint_of(cfg)
+    runner, record = Runner.from_cfg(cfg), Record()
+    runner.register_hook(record)
+    runner.train()
+
+    assert len(record.losses) == 2
+    assert np.isfinite([list(one.values()) for one in record.losses]).all()
+    end = weights(runner.model)
+    moved = [key for key in end if not torch.equal(end[key],
+                                                   record.start[key])]
+    assert len(moved) > 0.5 * len(end)
+    saved = torch.load((tmp_path / 'last_checkpoint').read_text(),
+                       weights_only=False)['state_dict']
+    if 'backbone' in cfg.model:
+        kept = {key[len('backbone.'):] for key in saved
+                if key.startswith('backbone.')}
+        assert kept == set(end)
+    if 'teacher' in cfg.model:
+        assert not any('teacher' in key for key in saved)
+        learns = cfg.model.time_sampler.type == 'repfusion_mm.ReinforcedTime'
+        assert ('loss_policy' in record.losses[0]) == learns
+    elif cfg.model.type == 'ImageClassifier':
+        top1 = runner.message_hub.get_scalar('val/accuracy/top1').current()
+        assert 0 <= top1 <= 100
+    else:
+        assert (tmp_path / 'dpm/unet/config.json').is_file()
+    if given and 'teacher' not in cfg.model:
+        # the step began at the distilled weights
+        distilled = torch.load(given)['state_dict']
+        assert {f'backbone.{key}' for key in record.start} == set(distilled)
+        for key, value in record.start.items():
+            assert torch.equal(value, distilled[f'backbone.{key}'])
+    if given:
+        os.remove(given)
+
+
+def test_every_kind_is_there():
+    assert set(PATHS) >= KINDS
