@@ -34,6 +34,7 @@ BUILDERS = dict(
     reward=lambda cfg: build_part('reward', cfg, feature_shapes=SHAPES,
                                   student_shapes={'out.-1': (16, 8, 8)}),
     connection=connection,
+    regressor=lambda cfg: build_part('regressor', cfg, in_channels=[8, 16]),
     connections=lambda cfgs: [connection(cfg) for cfg in cfgs],
     custom_hooks=lambda cfgs: [HOOKS.build(cfg) for cfg in cfgs],
     dataset=DATASETS.build,

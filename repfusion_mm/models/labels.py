@@ -1,8 +1,28 @@
 """Which samples of a batch are labelled, and how."""
-from typing import List, Optional, Sequence, Tuple
+from typing import Any, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+UNLABELLED_PIXEL = 255
+
+# what packs the labels of each library's data samples
+NO_MASK = ('each data sample must hold a `gt_sem_seg` (nothing but 255 where '
+           'the image is unlabelled): put `LoadAnnotations` before '
+           '`PackSegInputs` in the pipeline of mmseg')
+NO_VISIBILITY = (
+    'each data sample must hold `gt_instance_labels.keypoint_weights` or '
+    '`gt_instances.keypoints_visible` (all zero where the image is '
+    'unlabelled): put `GenerateTarget` before `PackPoseInputs` in the '
+    'pipeline of mmpose')
+NO_KEYPOINTS = (
+    'each data sample must hold `gt_instances.transformed_keypoints`, in '
+    'pixels of the input image: write `PackPoseInputs` with '
+    '`pack_transformed=True` in the pipeline of mmpose. In one without '
+    '`TopdownAffine`, whose transforms change `keypoints` itself, also put '
+    "dict(type='KeyMapper', mapping=dict(transformed_keypoints='keypoints'), "
+    "remapping=dict(transformed_keypoints='transformed_keypoints')) before it")
 
 
 def class_labels(data_samples: Sequence,
@@ -71,23 +91,166 @@ def multi_hot_labels(data_samples: Sequence,
     return hot * mask[:, None], mask
 
 
+def semantic_masks(data_samples: Sequence,
+                   num_classes: Optional[int] = None,
+                   ignore_index: int = UNLABELLED_PIXEL) -> Tensor:
+    """Class index of each pixel of each sample.
+
+    Args:
+        data_samples (Sequence[SegDataSample]): mmseg's, each with a
+            ``gt_sem_seg`` of (1, H, W).
+        num_classes (int, optional): Of the reward that reads the masks: on a
+            CPU, pixels of classes beyond it are refused. Defaults to None.
+        ignore_index (int): What unlabelled pixels hold. Defaults to 255.
+
+    Returns:
+        Tensor: Long, (N, H, W).
+
+    Raises:
+        ValueError: If a sample has no ``gt_sem_seg``, if they differ in size,
+            or if one holds what is no class.
+    """
+    masks = []
+    for sample in data_samples:
+        mask = sample.get('gt_sem_seg')
+        if mask is None:
+            raise ValueError(f'{NO_MASK}; {_file(sample)} has none')
+        masks.append(mask.data)
+    sizes = {tuple(mask.shape) for mask in masks}
+    if len(sizes) > 1 or next(iter(sizes))[0] != 1:
+        raise ValueError(
+            'the `gt_sem_seg` of a batch must all be of one shape (1, H, W), '
+            f'got {sorted(sizes)}; `size` or `size_divisor` of '
+            'mmseg.SegDataPreProcessor pads images and masks alike')
+    masks = torch.cat(masks).long()
+    if num_classes is not None:
+        _check_pixels(masks, data_samples, num_classes, ignore_index)
+    return masks
+
+
+def visible_keypoints(data_samples: Sequence,
+                      num_keypoints: int) -> Tuple[Tensor, Tensor]:
+    """Keypoints of each instance of each sample.
+
+    Args:
+        data_samples (Sequence[PoseDataSample]): mmpose's, each with
+            ``gt_instances.transformed_keypoints`` of (instances, K, 2 or 3)
+            and a visibility of each, ``gt_instances.keypoints_visible`` or
+            ``gt_instance_labels.keypoint_weights``.
+        num_keypoints (int): K of the reward that reads them.
+
+    Returns:
+        tuple: The keypoints (x, y) in pixels of the input image, float32,
+        (N, M, K, 2) for at most M instances an image, and whether each is
+        visible, bool, (N, M, K), which it is not where an image has fewer.
+
+    Raises:
+        ValueError: If a sample lacks one of them, or has another number of
+            keypoints.
+    """
+    keypoints, visible = [], []
+    for sample in data_samples:
+        points = sample.get('gt_instances', {}).get('transformed_keypoints')
+        if points is None:
+            raise ValueError(f'{NO_KEYPOINTS}; {_file(sample)} has none')
+        if points.shape[1] != num_keypoints:
+            raise ValueError(
+                f'{_file(sample)} has {points.shape[1]} keypoints, but '
+                f'`reward.num_keypoints` is {num_keypoints}')
+        seen = _keypoints_visible(sample)
+        if seen is None:
+            seen = _keypoint_weights(sample)
+        if seen is None:
+            raise ValueError(f'{NO_VISIBILITY}; {_file(sample)} has neither')
+        keypoints.append(torch.as_tensor(points[..., :2]).float())
+        visible.append(seen > 0)
+    return (pad_sequence(keypoints, batch_first=True),
+            pad_sequence(visible, batch_first=True))
+
+
 def labelled_mask(data_samples: Sequence) -> Tensor:
     """Whether each sample is labelled.
 
-    It is not where its ``gt_label`` is -1, whatever its ``gt_score``, or
-    where its ``gt_score`` has a negative element. An empty ``gt_label`` is a
-    label: it says that none of the classes applies.
+    One of mmpretrain is not where its ``gt_label`` is -1, whatever its
+    ``gt_score``, or where its ``gt_score`` has a negative element. An empty
+    ``gt_label`` is a label: it says that none of the classes applies. One of
+    mmseg is not where its mask is nothing but 255, and one of mmpose not
+    where its keypoint weights are all zero, or, where the codec makes none,
+    the visibility of its keypoints.
 
     Args:
-        data_samples (Sequence[DataSample]): mmpretrain's, each with a
-            ``gt_label`` of any length, a ``gt_score``, or both.
+        data_samples (Sequence): mmpretrain's, each with a ``gt_label`` of any
+            length, a ``gt_score``, or both; mmseg's, with a ``gt_sem_seg``;
+            or mmpose's, with ``gt_instance_labels.keypoint_weights`` or
+            ``gt_instances.keypoints_visible``.
 
     Returns:
         Tensor: Bool, (N,).
 
     Raises:
-        ValueError: If a sample has neither.
+        ValueError: If a sample has none of them.
     """
+    marks = [_dense_mark(sample) for sample in data_samples]
+    rest = [sample for sample, mark in zip(data_samples, marks)
+            if mark is None]
+    if rest:
+        of_classes = iter(_class_mask(rest))
+        marks = [next(of_classes) if mark is None else mark for mark in marks]
+    # visibilities stay in the host's memory, where weights go to the GPU
+    device = max((mark.device for mark in marks),
+                 key=lambda device: device.type != 'cpu')
+    return torch.stack([mark.to(device, non_blocking=True) for mark in marks])
+
+
+def _dense_mark(sample: Any) -> Optional[Tensor]:
+    """Whether a sample of mmseg or mmpose is labelled, bool, ().
+
+    Returns:
+        Tensor, optional: None for a sample of another library.
+
+    Raises:
+        ValueError: If it has no label that could tell.
+    """
+    mask = sample.get('gt_sem_seg')
+    if mask is not None:
+        return (mask.data != UNLABELLED_PIXEL).any()
+    weights = _keypoint_weights(sample)
+    if weights is None:
+        weights = _keypoints_visible(sample)
+    if weights is not None:
+        return (weights != 0).any()
+    missing = dict(SegDataSample=NO_MASK, PoseDataSample=NO_VISIBILITY)
+    if type(sample).__name__ in missing:
+        raise ValueError(f'{missing[type(sample).__name__]}; {_file(sample)} '
+                         'has none')
+    return None
+
+
+def _keypoint_weights(sample: Any) -> Optional[Tensor]:
+    """Of mmpose's sample, (instances, K), if its codec makes them."""
+    return sample.get('gt_instance_labels', {}).get('keypoint_weights')
+
+
+def _keypoints_visible(sample: Any) -> Optional[Tensor]:
+    """Of mmpose's sample, (instances, K), if it has any.
+
+    It is packed as an array. Without `GenerateTarget`, KeypointConverter's
+    has weights behind it, (instances, K, 2).
+    """
+    visible = sample.get('gt_instances', {}).get('keypoints_visible')
+    if visible is None:
+        return None
+    return torch.as_tensor(visible if visible.ndim < 3 else visible[..., 0])
+
+
+def _file(sample: Any) -> str:
+    """What to call a sample in an error message."""
+    path = sample.get('seg_map_path') or sample.get('img_path')
+    return repr(path) if path else f'a {type(sample).__name__}'
+
+
+def _class_mask(data_samples: Sequence) -> Tensor:
+    """:func:`labelled_mask` of mmpretrain's samples."""
     indices, rows, scores, score_rows = _read(data_samples)
     negative = torch.zeros(len(data_samples), device=rows.device)
     negative = negative.index_add(0, rows, (indices < 0).float())
@@ -138,3 +301,19 @@ def _check_range(labels: Tensor, num_classes: int) -> None:
             f'`gt_label` is {int(wrong[0])}, but `reward.num_classes` is '
             f'{num_classes}: expected 0 to {num_classes - 1}, or -1 where the '
             'image is unlabelled')
+
+
+def _check_pixels(masks: Tensor, data_samples: Sequence, num_classes: int,
+                  ignore_index: int) -> None:
+    # a GPU would have to be waited for
+    if masks.device.type != 'cpu':
+        return
+    wrong = (masks != ignore_index) & ((masks < 0) | (masks >= num_classes))
+    for mask, where, sample in zip(masks, wrong, data_samples):
+        if where.any():
+            ids = ', '.join(map(str, mask[where].unique().tolist()))
+            raise ValueError(
+                f'the mask of {_file(sample)} has the class ids {ids}, but '
+                f'`reward.num_classes` is {num_classes}: expected 0 to '
+                f'{num_classes - 1}, or `reward.ignore_index`, {ignore_index},'
+                ' where a pixel is unlabelled')

@@ -1,4 +1,4 @@
-# ConvNeXt-T, 27.8 M parameters. The last feature stays a map, for distillation.
+# ConvNeXt-T, 27.8 M parameters. The last feature stays a map.
 backbone = dict(
     type='ConvNeXt',
     arch='tiny',

@@ -1,4 +1,4 @@
-# ViT-S/16, 21.6 M parameters: no class token, the patches end as a map.
+# ViT-S/16, 21.7 M parameters: no class token, the patches end as a map.
 backbone = dict(
     type='VisionTransformer',
     arch='deit-small',  # what the field calls ViT-S; mmpretrain's is another

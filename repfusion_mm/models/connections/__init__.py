@@ -1,3 +1,4 @@
 from .connection import Connection
+from .top_down_regressor import TopDownRegressor
 
-__all__ = ['Connection']
+__all__ = ['Connection', 'TopDownRegressor']

@@ -14,13 +14,15 @@ class Connection(nn.Module):
     """A projector and a loss between one student tap and one teacher tap.
 
     The student's feature is projected to the teacher's width by a 1x1
-    convolution (a linear layer for vectors), resized bilinearly to the
-    teacher's size where the loss compares maps, and handed to the loss. The
-    channels on both sides are found by themselves.
+    convolution (a linear layer for vectors) and handed to the loss. Where the
+    loss compares maps, one of them is resized bilinearly to the other's size.
+    The channels on both sides are found by themselves.
 
     Args:
         student_tap (str): Module path in the student, or ``out.<i>``.
         teacher_tap (str): Module path in the teacher's denoiser.
+        resize (str): What is resized where maps are compared, ``'student'``
+            (as published) or ``'teacher'``. Defaults to ``'student'``.
         loss (dict): A feature loss. Defaults to the L2 :class:`HintLoss`.
         student_shape (Sequence[int]): Shape of the student's feature without
             the batch, (C, H, W) or (C,). Set by the model.
@@ -42,8 +44,13 @@ class Connection(nn.Module):
                  teacher_tap: str,
                  student_shape: Sequence[int],
                  teacher_shape: Sequence[int],
-                 loss: dict = dict(type='repfusion_mm.HintLoss')) -> None:
+                 loss: dict = dict(type='repfusion_mm.HintLoss'),
+                 resize: str = 'student') -> None:
         super().__init__()
+        if resize not in ('student', 'teacher'):
+            raise ValueError(f'`connections.resize` is {resize!r}, expected '
+                             '\'student\' or \'teacher\'')
+        self.resize = resize
         self.student_tap = student_tap
         self.teacher_tap = teacher_tap
         # losses with weights of their own ask for the channels
@@ -74,6 +81,13 @@ class Connection(nn.Module):
         """
         student = self.projector(student)
         if self.loss.needs_maps and student.shape[2:] != teacher.shape[2:]:
-            student = F.interpolate(student.float(), teacher.shape[2:],
-                                    mode='bilinear', align_corners=False)
+            if self.resize == 'student':
+                student = _resized(student, teacher)
+            else:
+                teacher = _resized(teacher, student)
         return self.loss(student, teacher)
+
+
+def _resized(feature: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(feature.float(), like.shape[2:], mode='bilinear',
+                         align_corners=False)

@@ -1,6 +1,6 @@
 """What distilling a diffusion model takes, whatever the student is part of."""
 import math
-from typing import Callable, Dict, List, Optional, Sequence, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModel
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..building import build_part
 from ..labels import class_labels
+from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..taps import Taps
 
@@ -35,6 +36,7 @@ class Distiller(BaseModel):
     def build_distillation(self, student: nn.Module, teacher: dict,
                            time_sampler: dict, connections: Sequence[dict],
                            reward: Optional[dict],
+                           regressor: Optional[dict],
                            call: Optional[Callable] = None) -> None:
         """Build the parts, and check that they fit together.
 
@@ -44,6 +46,8 @@ class Distiller(BaseModel):
             time_sampler (dict): Where t comes from.
             connections (Sequence[dict]): Pairs of taps with their losses.
             reward (dict, optional): What a t was worth.
+            regressor (dict, optional): What makes features of the student's
+                outputs for connections to tap.
             call (Callable, optional): The student's method that an image is
                 given to. Defaults to None: the student itself.
 
@@ -62,23 +66,39 @@ class Distiller(BaseModel):
                 raise ValueError(f'`teacher.taps` is {list(teacher_shapes)} '
                                  f'but a connection or the reward needs '
                                  f'{tap!r}')
-        self.taps = _student_taps(
-            student, max(self.teacher.image_size),
-            [connection['student_tap'] for connection in connections], call)
+        shapes = self._find_student(
+            student, [connection['student_tap'] for connection in connections],
+            regressor, call)
         self.connections = nn.ModuleList(
             build_part(
                 f'connections[{index}]', connection,
                 type='repfusion_mm.Connection',
-                student_shape=self.taps.shapes[connection['student_tap']],
+                student_shape=shapes[connection['student_tap']],
                 teacher_shape=teacher_shapes[connection['teacher_tap']])
             for index, connection in enumerate(connections))
         self.time_sampler = build_part('time_sampler', time_sampler)
         self._check_time_sampler()
         self.reward = None if reward is None else build_part(
             'reward', reward, feature_shapes=teacher_shapes,
-            student_shapes=self.taps.shapes,
+            student_shapes=shapes,
             num_timesteps=self.teacher.num_timesteps)
         self._check_reward()
+
+    def student_features(self, student: nn.Module, inputs: Tensor,
+                         call: Optional[Callable] = None
+                         ) -> Tuple[Any, Dict[str, Tensor]]:
+        """Run the student and collect what the connections tap.
+
+        Args:
+            student (nn.Module): What the student taps are rooted at.
+            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            call (Callable, optional): As in :meth:`build_distillation`.
+
+        Returns:
+            tuple: The student's output, and its features by tap.
+        """
+        output, features = self.taps.forward(student, inputs, call=call)
+        return output, {**features, **self._regress(output)}
 
     def distillation_loss(self, inputs: Tensor, student: Dict[str, Tensor],
                           data_samples: List) -> Dict[str, Tensor]:
@@ -113,8 +133,6 @@ class Distiller(BaseModel):
                 student[connection.student_tap],
                 teacher[connection.teacher_tap])
         loss_feature = sum(losses.values())
-        if not loss_feature.isfinite():
-            raise _not_finite(student, ranges)
         losses['mean_t'] = sample.timesteps.float().mean()
         if self.reward is not None:
             reward, mask, reward_losses = self.reward(
@@ -126,7 +144,53 @@ class Distiller(BaseModel):
             losses.update(self.time_sampler.loss(sample, reward, mask))
             losses['mean_reward'] = (reward * mask).sum() / \
                 mask.sum().clamp(min=1)
+        if not sum(losses.values()).isfinite():
+            raise _not_finite(student, ranges)
         return losses
+
+    def _find_student(self, student: nn.Module, paths: Sequence[str],
+                      regressor: Optional[dict],
+                      call: Optional[Callable]) -> Dict[str, tuple]:
+        """Settle the student's taps by a trial image; returns their shapes.
+
+        The image's sides are multiples of 64, which any downsampling can take.
+        """
+        first = next((module for module in student.modules()
+                      if isinstance(module, nn.Conv2d)), None)
+        side = math.ceil(max(self.teacher.image_size) / 64) * 64
+        image = torch.zeros(1, first.in_channels if first else 3, side, side,
+                            device=next(student.parameters()).device)
+        training = student.training
+        student.eval()
+        own = [path for path in paths if not path.startswith('regressor.')]
+        self.taps = Taps(student, own, image, call=call,
+                         key='connections.student_tap')
+        self.regressor = None
+        shapes = dict(self.taps.shapes)
+        if regressor is not None:
+            with torch.no_grad():
+                output = (call or student)(image)
+                self.regressor = build_part(
+                    'regressor', regressor,
+                    in_channels=[f.size(1) for f in _as_tuple(output)]).eval()
+                shapes.update((tap, tuple(feature.shape[1:])) for tap, feature
+                              in self._regress(output).items())
+                self.regressor.train()
+        student.train(training)
+        for path in paths:
+            if path not in shapes:
+                raise ValueError(
+                    f'`connections.student_tap` names {path!r}, but '
+                    + ('there is no `regressor`' if regressor is None else
+                       f'`regressor` gives {nearest(path, shapes)}'))
+        return shapes
+
+    def _regress(self, output: Any) -> Dict[str, Tensor]:
+        """The regressor's features, by tap."""
+        if self.regressor is None:
+            return {}
+        return {f'regressor.{index}': feature for index, feature
+                in enumerate(_as_tuple(self.regressor(_as_tuple(output))))}
 
     def _check_time_sampler(self) -> None:
         sampler = self.time_sampler
@@ -180,23 +244,8 @@ def _check_pairs(connections: Sequence[dict]) -> None:
                 'keep one of them')
 
 
-def _student_taps(student: nn.Module, side: int, paths: Sequence[str],
-                  call: Optional[Callable]) -> Taps:
-    """Find the student's features by a trial image.
-
-    Its sides are multiples of 64, which any downsampling can take.
-    """
-    first = next((module for module in student.modules()
-                  if isinstance(module, nn.Conv2d)), None)
-    side = math.ceil(side / 64) * 64
-    image = torch.zeros(1, first.in_channels if first else 3, side, side,
-                        device=next(student.parameters()).device)
-    training = student.training
-    student.eval()
-    taps = Taps(student, paths, image, call=call,
-                key='connections.student_tap')
-    student.train(training)
-    return taps
+def _as_tuple(output: Any) -> tuple:
+    return tuple(output) if isinstance(output, (tuple, list)) else (output, )
 
 
 def _not_finite(student: Dict[str, Tensor],

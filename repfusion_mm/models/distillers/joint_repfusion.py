@@ -12,7 +12,7 @@ from ..labels import labelled_mask
 from .distiller import Distiller
 
 # what this model adds to its task; in a checkpoint, beside `task.*`
-PARTS = ('teacher', 'time_sampler', 'connections', 'reward')
+PARTS = ('teacher', 'time_sampler', 'connections', 'reward', 'regressor')
 
 
 @MODELS.register_module()
@@ -36,6 +36,8 @@ class JointRepFusion(Distiller):
             are rooted at the task model, and lie in its backbone or neck.
         reward (dict, optional): What a t was worth. Needed by samplers that
             learn. Defaults to None.
+        regressor (dict, optional): As in :class:`RepFusion`, of what the
+            task's ``extract_feat`` returns. Defaults to None.
         distill_weight (float): Factor of the feature losses beside the task's
             losses. :class:`TimeSamplerHook` can change it over training.
             Defaults to 1.
@@ -82,6 +84,7 @@ class JointRepFusion(Distiller):
                  time_sampler: dict,
                  connections: Sequence[dict],
                  reward: Optional[dict] = None,
+                 regressor: Optional[dict] = None,
                  distill_weight: float = 1.,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
@@ -99,7 +102,7 @@ class JointRepFusion(Distiller):
         self._no_teacher: Optional[Exception] = None
         try:
             self.build_distillation(task, teacher, time_sampler, connections,
-                                    reward, call=task.extract_feat)
+                                    reward, regressor, task.extract_feat)
         except FileNotFoundError as error:
             self._no_teacher = error
             print_log(f'There is no teacher, so this model can be tested and '
@@ -135,8 +138,8 @@ class JointRepFusion(Distiller):
         """
         if self._no_teacher is not None:
             raise self._no_teacher
-        features, student = self.taps.forward(
-            self.task, inputs, call=self.task.extract_feat)
+        features, student = self.student_features(
+            self.task, inputs, self.task.extract_feat)
         losses = self.distillation_loss(inputs, student, data_samples)
         for name in losses:
             if name.startswith('loss_feature'):

@@ -33,6 +33,12 @@ class RepFusion(Distiller):
             are rooted at the backbone.
         reward (dict, optional): What a t was worth. Needed by samplers that
             learn. Defaults to None.
+        regressor (dict, optional): What makes features of the backbone's
+            outputs, if these are not to be tapped as they are: a
+            :class:`TopDownRegressor`, or any neck such as mmpretrain's
+            ``HRFuseScales``. Its i-th output is the student tap
+            ``'regressor.<i>'``. It is thrown away with the teacher. Defaults
+            to None.
         data_preprocessor (dict, optional): As the library of the student has
             it; of the type MMEngine's ``ImgDataPreprocessor`` if it names
             none. Defaults to None: the images come as they are, 0 to 255.
@@ -81,6 +87,7 @@ class RepFusion(Distiller):
                  time_sampler: dict,
                  connections: Sequence[dict],
                  reward: Optional[dict] = None,
+                 regressor: Optional[dict] = None,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
                  init_cfg: Optional[dict] = None) -> None:
@@ -90,7 +97,7 @@ class RepFusion(Distiller):
         self._student_rng = torch.get_rng_state()
         self.backbone = build_part('backbone', backbone)
         self.build_distillation(self.backbone, teacher, time_sampler,
-                                connections, reward)
+                                connections, reward, regressor)
 
     def forward(self,
                 inputs: Tensor,
@@ -127,7 +134,7 @@ class RepFusion(Distiller):
         Raises:
             FloatingPointError: If a feature is not finite; its tap is named.
         """
-        _, student = self.taps.forward(self.backbone, inputs)
+        _, student = self.student_features(self.backbone, inputs)
         return self.distillation_loss(inputs, student, data_samples)
 
     def init_weights(self) -> None:

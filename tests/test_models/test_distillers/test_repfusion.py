@@ -339,7 +339,8 @@ def test_what_a_reward_is_told(model, batch, complete):
     losses = module(**batch, mode='loss')
     (images, features, data_samples, student), told = record.calls[0]
     taps = ['mid_block.resnets.1', DOWN]
-    assert list(features) == taps and set(student) == {'layer4', 'layer1'}
+    assert set(features) == set(taps)
+    assert set(student) == {'layer4', 'layer1'}
     assert data_samples is batch['data_samples']
     torch.testing.assert_close(
         images, (batch['inputs'] + 1) * 127.5, rtol=0, atol=1e-3)
@@ -446,7 +447,7 @@ def poison_student(module):
         module.backbone.layer4[1].conv2.weight[0, 0] = float('nan')
 
 
-def poison_teacher(module, tap='mid_block.resnets.1', value=float('inf')):
+def poison_teacher(module, tap=DOWN, value=float('inf')):
 
     def poison(teacher, args, features):
         features[tap][2, 0, 1, 1] = value
@@ -455,7 +456,7 @@ def poison_teacher(module, tap='mid_block.resnets.1', value=float('inf')):
 
 
 def poison_reward(module):
-    poison_teacher(module, 'mid_block', float('nan'))
+    poison_teacher(module, 'up_blocks.0', float('nan'))
 
 
 def poison_loss(module):
@@ -464,16 +465,16 @@ def poison_loss(module):
 
 @pytest.mark.parametrize('poison, named', [
     (None, None),
-    (poison_student, r"in the student's 'layer4';"),
-    (poison_teacher, r"in the teacher's 'mid_block.resnets.1';"),
-    (poison_reward, r"in the teacher's 'mid_block';"),
+    (poison_student, "in the student's 'layer4';"),
+    (poison_teacher, f"in the teacher's '{DOWN}';"),
+    (poison_reward, "in the teacher's 'up_blocks.0';"),
     (poison_loss, 'in a feature loss of finite features;')])
 def test_not_finite(model, batch, poison, named):
     """Named, and the weights stay as they were."""
     module = model(
         connections=[connection('layer1', DOWN), connection()],
         reward=dict(type='repfusion_mm.ClassificationReward', num_classes=10,
-                    tap='mid_block'))
+                    tap='up_blocks.0'))
     if poison:
         poison(module)
     before = {name: p.detach().clone()
@@ -560,7 +561,7 @@ def test_no_connections(build, repfusion):
 
 def test_same_pair_twice(build, repfusion):
     raises(ValueError, "`connections` names the same pair.*'layer4'.*"
-           "'mid_block.resnets.1'.*`loss_weight`", build,
+           "'mid_block.resnets.1'.*another module", build,
            repfusion(connections=[
                connection(), connection('layer3'), connection(pool=False)]))
 

@@ -1,0 +1,297 @@
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from mmengine.config import ConfigDict
+from mmengine.optim import OptimWrapper
+
+TAP = 'mid_block.resnets.1'
+
+
+def classifier():
+    return dict(
+        type='mmpretrain.ImageClassifier',
+        data_preprocessor=dict(
+            type='ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3),
+        backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4,
+                      base_channels=4),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=10, in_channels=32,
+                  loss=dict(type='CrossEntropyLoss')))
+
+
+def segmentor():
+    return dict(
+        type='mmseg.EncoderDecoder',
+        data_preprocessor=dict(
+            type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3,
+            bgr_to_rgb=True, size=(32, 32), seg_pad_val=255),
+        backbone=dict(type='ResNet', depth=18, base_channels=4,
+                      stem_channels=4, norm_cfg=dict(type='BN')),
+        decode_head=dict(
+            type='FCNHead', in_channels=32, in_index=3, channels=8,
+            num_convs=1, num_classes=5, norm_cfg=dict(type='BN'),
+            dropout_ratio=0,
+            loss_decode=dict(type='CrossEntropyLoss')),
+        train_cfg=dict(), test_cfg=dict(mode='whole'))
+
+
+def pose_estimator():
+    return dict(
+        type='mmpose.TopdownPoseEstimator',
+        data_preprocessor=dict(
+            type='PoseDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3,
+            bgr_to_rgb=True),
+        backbone=dict(type='ResNet', depth=18),
+        head=dict(
+            type='HeatmapHead', in_channels=512, out_channels=5,
+            deconv_out_channels=(8, ), deconv_kernel_sizes=(4, ),
+            loss=dict(type='KeypointMSELoss', use_target_weight=True),
+            decoder=dict(type='MSRAHeatmap', input_size=(32, 32),
+                         heatmap_size=(2, 2), sigma=1)))
+
+
+def class_samples(labels):
+    from mmpretrain.structures import DataSample
+    return [DataSample().set_gt_label(label) for label in labels]
+
+
+def mask_samples(labels):
+    """Masks of one class each; -1 is unlabelled."""
+    from mmengine.structures import PixelData
+    from mmseg.structures import SegDataSample
+    samples = []
+    for label in labels:
+        mask = torch.full((1, 32, 32), 255 if label < 0 else label)
+        samples.append(SegDataSample(
+            metainfo=dict(img_shape=(32, 32), ori_shape=(32, 32),
+                          pad_shape=(32, 32), padding_size=[0] * 4),
+            gt_sem_seg=PixelData(data=mask)))
+    return samples
+
+
+def point_samples(labels):
+    """Heatmaps that peak somewhere; -1 is unlabelled."""
+    from mmengine.structures import InstanceData, PixelData
+    from mmpose.structures import PoseDataSample
+    samples = []
+    for label in labels:
+        sample = PoseDataSample()
+        sample.gt_fields = PixelData(
+            heatmaps=torch.rand(5, 2, 2) * (label >= 0))
+        sample.gt_instance_labels = InstanceData(
+            keypoint_weights=torch.full((1, 5), float(label >= 0)))
+        samples.append(sample)
+    return samples
+
+
+TASKS = dict(cls=(classifier, class_samples), seg=(segmentor, mask_samples),
+             pose=(pose_estimator, point_samples))
+
+
+@pytest.fixture
+def joint(build, pipeline_folder):
+
+    def make(task='cls', init=True, **parts):
+        cfg = dict(
+            type='repfusion_mm.JointRepFusion',
+            task=TASKS[task][0]() if isinstance(task, str) else task,
+            teacher=dict(type='repfusion_mm.UNetTeacher',
+                         pretrained=pipeline_folder),
+            time_sampler=dict(type='repfusion_mm.UniformTime'),
+            connections=[
+                dict(student_tap='backbone.layer4', teacher_tap=TAP,
+                     loss=dict(type='repfusion_mm.HintLoss'))])
+        cfg.update(parts)
+        module = build(ConfigDict(cfg))
+        if init:
+            module.init_weights()
+        return module
+
+    return make
+
+
+@pytest.fixture
+def batch():
+
+    def make(task, labels):
+        inputs = [torch.randint(256, (3, 32, 32), dtype=torch.uint8)
+                  for _ in labels]
+        return dict(inputs=inputs, data_samples=TASKS[task][1](labels))
+
+    return make
+
+
+def fixed_statistics(module):
+    """Batch norms that do not depend on the batch."""
+    for layer in module.modules():
+        if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
+            layer.eval()
+
+
+def task_losses(losses):
+    return {name: loss for name, loss in losses.items()
+            if not name.startswith(('loss_feature', 'mean_'))}
+
+
+@pytest.mark.parametrize('task', list(TASKS))
+@pytest.mark.parametrize('labels', [[1, 2, 3], [1, -1, 3], [-1, -1, 2]])
+def test_losses(joint, batch, task, labels):
+    """The stock model's losses on the labelled samples, and a distance."""
+    module = joint(task, distill_weight=3.)
+    module.train()
+    fixed_statistics(module)
+    data = module.data_preprocessor(batch(task, labels), True)
+    rows = [row for row, label in enumerate(labels) if label >= 0]
+    stock = module.task.loss(data['inputs'][rows],
+                             [data['data_samples'][row] for row in rows])
+    losses = module(**data, mode='loss')
+    ours = task_losses(losses)
+    assert set(ours) == set(stock)
+    for name, loss in stock.items():
+        torch.testing.assert_close(ours[name], loss)
+
+    # all images are distilled
+    layer4 = module.task.backbone(data['inputs'])[-1]
+    raw = data['inputs'] * 127.5 + 127.5
+    target = module.teacher(raw, module.timesteps)[TAP]
+    student = F.interpolate(module.connections[0].projector(layer4),
+                            target.shape[2:], mode='bilinear')
+    torch.testing.assert_close(losses['loss_feature'],
+                               3 * F.mse_loss(student, target))
+
+
+@pytest.mark.parametrize('task', list(TASKS))
+def test_no_label(joint, batch, task):
+    module = joint(task)
+    data = module.data_preprocessor(batch(task, [-1, -1]), True)
+    losses = module(**data, mode='loss')
+    assert task_losses(losses)['loss_no_label'].item() == 0
+    module.parse_losses(losses)[0].backward()
+    for name, p in module.named_parameters():
+        assert p.grad is not None, name
+    first = next(module.task.backbone.parameters())
+    assert first.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize('task', list(TASKS))
+def test_training(joint, batch, task):
+    module = joint(task)
+    optimizer = torch.optim.Adam(module.parameters(), 1e-3)
+    wrapper = OptimWrapper(optimizer)
+    data = batch(task, [1, 2, -1, 3])
+    totals = [module.train_step(copy.deepcopy(data), wrapper)['loss'].item()
+              for _ in range(15)]
+    assert totals[-1] < totals[0]
+
+
+@pytest.mark.parametrize('task', list(TASKS))
+def test_predicts_as_its_task(joint, batch, task):
+    module = joint(task).eval()
+    data = batch(task, [1, 2])
+    if task == 'pose':
+        pytest.skip('needs boxes; see the tests of the stock tools')
+    ours = module.test_step(copy.deepcopy(data))
+    stock = module.task.test_step(copy.deepcopy(data))
+    for one, other in zip(ours, stock):
+        if task == 'cls':
+            assert torch.equal(one.pred_score, other.pred_score)
+        else:
+            assert torch.equal(one.seg_logits.data, other.seg_logits.data)
+    inputs = module.data_preprocessor(copy.deepcopy(data))['inputs']
+    torch.testing.assert_close(module(inputs), module.task(inputs))
+
+
+def test_batch_statistics_are_of_all_images(joint, batch):
+    module = joint()
+    norm = module.task.backbone.bn1
+    data = module.data_preprocessor(batch('cls', [1, -1, -1]), True)
+    module(**data, mode='loss')
+    x = module.task.backbone.conv1(data['inputs'])
+    torch.testing.assert_close(norm.running_mean, 0.1 * x.mean((0, 2, 3)))
+    assert norm.num_batches_tracked == 1  # and the backbone ran once
+
+
+def test_teacher_is_not_needed_to_test(joint, batch, tmp_path):
+    trained = joint()
+    missing = dict(type='repfusion_mm.UNetTeacher',
+                   pretrained=str(tmp_path / 'gone'))
+    module = joint(teacher=missing, init=False)
+    module.load_state_dict(trained.state_dict(), strict=True)
+    data = batch('cls', [1, 2])
+    for one, other in zip(module.eval().test_step(copy.deepcopy(data)),
+                          trained.eval().test_step(copy.deepcopy(data))):
+        assert torch.equal(one.pred_score, other.pred_score)
+    # but to train
+    with pytest.raises(FileNotFoundError, match='gone'):
+        module.init_weights()
+    with pytest.raises(FileNotFoundError, match='gone'):
+        module(**module.data_preprocessor(data), mode='loss')
+
+
+def test_checkpoint(joint):
+    keys = joint().state_dict()
+    assert {key.split('.')[0] for key in keys} == {'task', 'connections'}
+
+
+def test_one_data_preprocessor(joint):
+    task = classifier()
+    preprocessor = task.pop('data_preprocessor')
+    module = joint(task, data_preprocessor=dict(
+        preprocessor, type='mmpretrain.ClsDataPreprocessor'))
+    assert module.data_preprocessor is module.task.data_preprocessor
+    assert module.data_preprocessor.mean.flatten().tolist() == [127.5] * 3
+
+
+def test_answers_for_its_task(joint):
+    module = joint()
+    assert module.backbone is module.task.backbone
+    assert module.head is module.task.head
+    assert module.with_neck and module.with_head
+    assert not hasattr(module, 'decode_head')
+    with pytest.raises(AttributeError, match='nothing_like_it'):
+        module.nothing_like_it
+    again = copy.deepcopy(module)
+    assert again.backbone is again.task.backbone is not module.backbone
+
+
+def test_layer_depth(joint):
+    task = classifier()
+    task['backbone'] = dict(
+        type='VisionTransformer', img_size=32, patch_size=8, arch=dict(
+            embed_dims=16, num_layers=2, num_heads=2,
+            feedforward_channels=32))
+    task['neck'] = None
+    task['head'] = dict(type='VisionTransformerClsHead', num_classes=10,
+                        in_channels=16)
+    module = joint(task, connections=[
+        dict(student_tap='out.0', teacher_tap=TAP,
+             loss=dict(type='repfusion_mm.HintLoss', pool=True))])
+    for name in ('backbone.patch_embed.projection.weight',
+                 'backbone.layers.1.attn.qkv.weight', 'head.fc.weight'):
+        assert module.get_layer_depth(f'task.{name}') == \
+            module.task.get_layer_depth(name)
+    deepest = module.task.get_layer_depth('head.fc.weight')
+    assert module.get_layer_depth('connections.0.projector.weight') == deepest
+
+
+def test_reinforced(joint, batch):
+    module = joint(
+        time_sampler=dict(type='repfusion_mm.ReinforcedTime', num_bins=10),
+        reward=dict(type='repfusion_mm.ClassificationReward', num_classes=10))
+    data = module.data_preprocessor(batch('cls', [1, -1, 3]), True)
+    losses = module(**data, mode='loss')
+    assert {'loss', 'loss_feature', 'loss_reward', 'loss_policy',
+            'loss_entropy', 'mean_t', 'mean_reward'} == set(losses)
+
+
+def test_unknown_tap(joint):
+    with pytest.raises(ValueError, match='layer5.*nearest.*backbone.layer4'):
+        joint(connections=[dict(student_tap='backbone.layer5',
+                                teacher_tap=TAP)])
+
+
+def test_wrong_task(joint):
+    with pytest.raises(ValueError, match='`task`.*Linear.*extract_feat'):
+        joint(torch.nn.Linear(1, 1))
