@@ -41,6 +41,7 @@ SIZES = dict(
         images_per_class=2000,
         test_per_class=400,
         fixed_t=[30, 100, 300],
+        tap='mid_block.resnets.1',  # a linear probe reads more of it
         student=_SMALL_RESNET,
         classifier=dict(depth=18, **_SMALL_RESNET),
         denoiser=dict(
@@ -60,6 +61,7 @@ SIZES = dict(
         images_per_class=5000 - NUM_VAL,
         test_per_class=1000,
         fixed_t=[30, 100, 300],
+        tap='mid_block.resnets.1.conv2',  # as published
         student={},
         classifier={},
         denoiser={},
@@ -107,6 +109,9 @@ def list_images(folder, out, train_per_class, test_per_class):
         out (Path): Where to.
         train_per_class (int): Training images of each class.
         test_per_class (int): Test images of each class.
+
+    Returns:
+        str: All of it, as an input of the jobs.
     """
     lists = dict(train=[], val=[], test=[])
     for label, name in enumerate(CLASSES):
@@ -116,10 +121,12 @@ def list_images(folder, out, train_per_class, test_per_class):
                 str(path.relative_to(folder))
                 for path in Path(folder, split, name).glob('*')
                 if path.suffix in ('.jpg', '.png'))
-            if not found[split]:
-                raise SystemExit(f'--data: no images in {folder}/{split}/'
-                                 f'{name}; expected train/<class>/*.jpg and '
-                                 'test/<class>/*.jpg')
+            least = NUM_VAL + 1 if split == 'train' else 1
+            if len(found[split]) < least:
+                raise SystemExit(
+                    f'--data: {len(found[split])} images in {folder}/{split}/'
+                    f'{name}, at least {least} are needed; expected '
+                    'train/<class>/*.jpg and test/<class>/*.jpg')
         val = found['train'][-NUM_VAL:]
         train = found['train'][:-NUM_VAL][:train_per_class]
         for split, paths in (('train', train), ('val', val),
@@ -129,17 +136,19 @@ def list_images(folder, out, train_per_class, test_per_class):
     for split, lines in lists.items():
         random.Random(0).shuffle(lines)
         (out / f'{split}.txt').write_text('\n'.join(lines))
+    return str(lists)
 
 
 class Study(Plan):
     """The jobs of one run."""
 
     def __init__(self, args):
-        super().__init__(args.out)
         self.args, self.size = args, SIZES[args.size]
+        lists = list_images(args.data, Path(args.out),
+                            self.size['images_per_class'],
+                            self.size['test_per_class'])
+        super().__init__(args.out, lists.encode())
         self.train, self.test = tool('train'), tool('test')
-        list_images(args.data, self.out, self.size['images_per_class'],
-                    self.size['test_per_class'])
 
     # --- configs ------------------------------------------------------------
     def images(self, split, training):
@@ -179,7 +188,7 @@ class Study(Plan):
         from mmengine.config import Config
         cfg = Config.fromfile(str(ROOT / 'configs' / path))
         budget = self.size[budget]
-        warmup = budget['iters'] // 10
+        warmup = max(1, budget['iters'] // 10)
         everywhere = dict(
             train_dataloader=dict(
                 _delete_=True, **self.loader(dataset, budget['batch'])),
@@ -280,6 +289,9 @@ class Study(Plan):
         else:
             folder, after = self.dpm()
             model['teacher'] = dict(pretrained=folder)
+            model['connections'] = [dict(
+                student_tap='out.-1', teacher_tap=self.size['tap'],
+                loss=dict(type='repfusion_mm.HintLoss', pool=True))]
         hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
         if arm in ('reinforced', 'constant', 'contrastive'):
             model['time_sampler'] = dict(
@@ -356,22 +368,22 @@ def main(argv=None):
                   MofNCompleteColumn(), TimeElapsedColumn(),
                   TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task(
-            'diffusion model', total=1 + len(args.labels) + len(jobs))
+            'diffusion model', total=2 + len(jobs))
         study.dpm()
         progress.advance(bar)
-        chosen, tried = {}, {}
-        for percent in args.labels:
+        best, tried = None, {}
+        if 'fixed' in args.arms:
+            percent = sorted(args.labels)[len(args.labels) // 2]
             progress.update(bar, description=f'best fixed t, {percent} %')
-            if 'fixed' in args.arms:
-                chosen[percent], tried[percent] = study.best_fixed_t(percent)
-            progress.advance(bar)
+            best, tried = study.best_fixed_t(percent)
+        progress.advance(bar)
         accuracy = {}
         for seed, percent, arm in jobs:
             progress.update(
                 bar, description=f'{arm}, {percent} %, seed {seed}')
             accuracy.setdefault((percent, arm), []).append(study.finetune(
                 arm, percent, seed,
-                t=chosen[percent] if arm == 'fixed' else None))
+                t=best if arm == 'fixed' else None))
             write_report(study, accuracy, tried)
             progress.advance(bar)
     write_report(study, accuracy, tried, console)

@@ -25,7 +25,7 @@ def write_report(study, accuracy, tried, console=None):
         study (Study): What was run.
         accuracy (dict): Test accuracies in percent by (percent of labels,
             arm), one a seed.
-        tried (dict): Validation accuracies by percent of labels and fixed t.
+        tried (dict): Validation accuracies by fixed t.
         console (rich.console.Console, optional): Where to print.
     """
     first = study.args.first_seed
@@ -36,9 +36,7 @@ def write_report(study, accuracy, tried, console=None):
     report = dict(
         size=study.args.size, results=results,
         differences=differences(accuracy),
-        fixed_t_validation={str(percent): {str(t): value for t, value
-                                           in values.items()}
-                            for percent, values in tried.items()},
+        fixed_t_validation=tried,
         policy=policy_means(study, accuracy),
         seconds={stage: round(value, 1)
                  for stage, value in study.seconds.items()},
@@ -72,11 +70,13 @@ def policy_means(study, accuracy):
     for percent, arm in accuracy:
         if arm not in ('reinforced', 'constant', 'contrastive'):
             continue
-        found = [
+        paths = [study.jobs / f'distill_{arm}_{percent}percent_seed{seed}' /
+                 'time_steps.jsonl'
+                 for seed in range(study.args.first_seed,
+                                   study.args.first_seed + study.args.seeds)]
+        means[f'{arm}, {percent} %'] = [
             json.loads(path.read_text().splitlines()[-1])['mean_t']
-            for path in sorted(study.jobs.glob(
-                f'distill_{arm}_{percent}percent_seed*/time_steps.jsonl'))]
-        means[f'{arm}, {percent} %'] = found
+            for path in paths if path.exists()]
     return means
 
 

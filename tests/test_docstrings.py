@@ -1,5 +1,6 @@
 """The example in each registered class's docstring is built."""
 import doctest
+import inspect
 
 import pytest
 from torch import nn
@@ -11,7 +12,8 @@ for _registry in (MODELS, HOOKS, DATASETS):
     _registry.import_from_location()
 CLASSES = [cls for registry in (MODELS, HOOKS, DATASETS)
            for cls in registry.module_dict.values()
-           if cls.__module__.startswith('repfusion_mm.')]
+           if cls.__module__.startswith('repfusion_mm.')
+           and inspect.isclass(cls)]
 SHAPES = {'mid_block': (32, 4, 4), 'mid_block.resnets.1.conv2': (32, 4, 4)}
 
 
@@ -74,7 +76,6 @@ def test_example(cls):
 
 @pytest.mark.parametrize('cls', CLASSES, ids=lambda cls: cls.__name__)
 def test_arguments_are_described(cls):
-    import inspect
     names = [name for name, parameter
              in inspect.signature(cls).parameters.items()
              if parameter.kind is not parameter.VAR_KEYWORD]

@@ -1,4 +1,4 @@
-# A diffusion model of CIFAR-10 with the architecture of google/ddpm-cifar10-32.
+# A diffusion model of CIFAR-10, built like google/ddpm-cifar10-32.
 _base_ = ['../_base_/datasets/cifar10_unlabelled.py',
           '../_base_/iter_runtime.py']
 

@@ -75,7 +75,7 @@ class TimeSamplerHook(Hook):
             self.schedules = [
                 Schedule('entropy_weight', end=0., over=0.5)
             ] if hasattr(sampler, 'entropy_weight') else []
-        self._starts = [_start(runner, sampler, schedule)
+        self._starts = [_start(runner, model, schedule)
                         for schedule in self.schedules]
         self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64)
         self._sum = torch.zeros((), dtype=torch.float64)
@@ -152,8 +152,9 @@ def _model(runner):
         else runner.model
 
 
-def _start(runner, sampler, schedule: Schedule):
+def _start(runner, model, schedule: Schedule):
     """The value of the sampler that a schedule starts from, checked."""
+    sampler = model.time_sampler
     value = getattr(sampler, schedule.attribute, None)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         numbers = [name for name, one in vars(sampler).items()
@@ -168,6 +169,12 @@ def _start(runner, sampler, schedule: Schedule):
         raise ValueError('`schedules.by_epoch` is True, but '
                          '`train_cfg.by_epoch` is False: this training '
                          'counts iterations')
+    setattr(sampler, schedule.attribute, schedule.end)  # will it do?
+    if sampler.max_timestep >= model.teacher.num_timesteps:
+        raise ValueError(
+            f'`schedules` takes {schedule.attribute!r} to {schedule.end}, but '
+            f'the teacher knows 0 to {model.teacher.num_timesteps - 1}')
+    setattr(sampler, schedule.attribute, value)
     return value
 
 

@@ -1,3 +1,4 @@
+from .backbones import *  # noqa: F401,F403
 from .connections import *  # noqa: F401,F403
 from .distillers import *  # noqa: F401,F403
 from .dpm import *  # noqa: F401,F403

@@ -277,3 +277,12 @@ def test_more_classes_than_the_reward_knows(load_config):
     with pytest.raises(ValueError, match='`reward.num_classes` is 9.*10'):
         runner.train()
     assert runner.iter == 0
+
+
+@pytest.mark.parametrize('end, message', [
+    (0, '0 <= min_t < max_t, got min_t=0, max_t=0'),
+    (2000, "takes 'max_t' to 2000, but the teacher knows 0 to 999")])
+def test_end_out_of_range(run, end, message):
+    with pytest.raises(ValueError, match=message):
+        run(UNIFORM, 2, custom_hooks=hook(
+            schedules=[dict(attribute='max_t', end=end)]))

@@ -234,6 +234,11 @@ def _check_pairs(connections: Sequence[dict]) -> None:
     if not connections:
         raise ValueError('`connections` is empty: the student would learn '
                          'nothing')
+    for index, connection in enumerate(connections):
+        for key in ('student_tap', 'teacher_tap'):
+            if key not in connection:
+                raise ValueError(f'`connections[{index}]` has no `{key}`: '
+                                 f'{connection}')
     pairs = [(connection['student_tap'], connection['teacher_tap'])
              for connection in connections]
     for pair in pairs:

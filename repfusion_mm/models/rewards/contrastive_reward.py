@@ -110,9 +110,9 @@ class ContrastiveReward(nn.Module):
             pooled(f[self.tap])
             for f in (features, look(self.second_view(images))))
         ranges = timesteps * self.num_ranges // self.num_timesteps
-        if self.training:
-            self._update(torch.cat([first, second]), ranges.repeat(2))
         with torch.autocast(images.device.type, enabled=False):
+            if self.training:
+                self._update(torch.cat([first, second]), ranges.repeat(2))
             one, two = (F.normalize(self.projector(
                 self._standardise(f, ranges)), dim=1) for f in (first, second))
             similarity = one @ two.T / self.temperature

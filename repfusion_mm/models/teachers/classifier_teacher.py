@@ -87,8 +87,9 @@ class ClassifierTeacher(FrozenTeacher):
         numbers = model.get('data_preprocessor') or {}
         for name, default in (('mean', 0.), ('std', 1.)):
             values = torch.tensor(numbers.get(name) or [default] * 3)
-            self.register_buffer(f'_{name}', values.view(1, 3, 1, 1),
-                                 persistent=False)
+            self.register_buffer(
+                f'_{name}', values.expand(3).reshape(1, 3, 1, 1).clone(),
+                persistent=False)
 
     def read(self) -> nn.Module:
         """The classifier with its weights, every one of them."""
@@ -97,10 +98,10 @@ class ClassifierTeacher(FrozenTeacher):
             return classifier
         try:
             state = CheckpointLoader.load_checkpoint(self.checkpoint, 'cpu')
-        except Exception as error:  # many kinds: absent, truncated, no access
+            state = state.get('state_dict', state)
+        except Exception as error:  # many kinds: absent, truncated, no dict
             raise OSError(f'`teacher.checkpoint` {self.checkpoint!r} cannot '
                           f'be read: {error}') from error
-        state = state.get('state_dict', state)
         own = classifier.state_dict()
         wrong = dict(
             missing=[key for key in own if key not in state],

@@ -25,8 +25,12 @@ class FixedTime(nn.Module):
         if t < 0:
             raise ValueError(f'`time_sampler.t` must be at least 0, got {t}')
         self.t = t
-        self.max_timestep = t
         self.num_ranges = 1
+
+    @property
+    def max_timestep(self) -> int:
+        """The largest t that may be drawn."""
+        return self.t
 
     def forward(self, images: Tensor) -> TimeSample:
         """Time steps for a batch.

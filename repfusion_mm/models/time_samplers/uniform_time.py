@@ -36,10 +36,17 @@ class UniformTime(nn.Module):
             raise ValueError('`time_sampler` needs as many min_t as max_t, '
                              f'got min_t={min_t}, max_t={max_t}')
         self.min_t, self.max_t = min_t, max_t
-        if any(not 0 <= low < high for low, high in self._ranges()):
-            raise ValueError('`time_sampler` needs 0 <= min_t < max_t, got '
-                             f'min_t={min_t}, max_t={max_t}')
-        self.max_timestep = max(high for _, high in self._ranges()) - 1
+        self._check()
+
+    @property
+    def max_timestep(self) -> int:
+        """The largest t that may be drawn.
+
+        Raises:
+            ValueError: If a range is empty or negative.
+        """
+        self._check()
+        return max(high for _, high in self._ranges()) - 1
 
     def forward(self, images: Tensor) -> TimeSample:
         """Draw time steps for a batch.
@@ -63,6 +70,11 @@ class UniformTime(nn.Module):
              mask: Tensor) -> Dict[str, Tensor]:
         """There is nothing to learn."""
         return {}
+
+    def _check(self) -> None:
+        if any(not 0 <= low < high for low, high in self._ranges()):
+            raise ValueError('`time_sampler` needs 0 <= min_t < max_t, got '
+                             f'min_t={self.min_t}, max_t={self.max_t}')
 
     def _ranges(self) -> list:
         low, high = ([end] * self.num_ranges if isinstance(end, int) else end

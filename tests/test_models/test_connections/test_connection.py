@@ -1,5 +1,6 @@
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -135,3 +136,25 @@ def test_typo(build):
             type='repfusion_mm.Connection', student_tap='a', teacher_tap='b',
             student_shape=(2, 4, 4), teacher_shape=(3, 4, 4),
             loss=dict(type='repfusion_mm.HintLos')))
+
+
+@pytest.mark.parametrize('resize', ['student', 'teacher'])
+def test_resize(build, resize):
+    module = build(dict(
+        type='repfusion_mm.Connection', student_tap='a', teacher_tap='b',
+        student_shape=(3, 4, 4), teacher_shape=(5, 8, 6), resize=resize))
+    student, teacher = torch.randn(2, 3, 4, 4), torch.randn(2, 5, 8, 6)
+    projected = module.projector(student)
+    if resize == 'student':
+        projected = F.interpolate(projected, (8, 6), mode='bilinear')
+    else:
+        teacher = F.interpolate(teacher, (4, 4), mode='bilinear')
+    torch.testing.assert_close(module(student, teacher),
+                               F.mse_loss(projected, teacher))
+
+
+def test_unknown_resize(build):
+    with pytest.raises(ValueError, match='`connections.resize`.*both'):
+        build(dict(
+            type='repfusion_mm.Connection', student_tap='a', teacher_tap='b',
+            student_shape=(3, 4, 4), teacher_shape=(5, 8, 6), resize='both'))

@@ -251,7 +251,7 @@ def test_answers_for_its_task(joint):
     assert module.with_neck and module.with_head
     assert not hasattr(module, 'decode_head')
     with pytest.raises(AttributeError, match='nothing_like_it'):
-        module.nothing_like_it
+        getattr(module, 'nothing_like_it')  # noqa: B009
     again = copy.deepcopy(module)
     assert again.backbone is again.task.backbone is not module.backbone
 

@@ -1,3 +1,5 @@
+import json
+
 import mmpose.codecs  # noqa: F401, fills mmpose's registry
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from mmpose.datasets.transforms import (
     TopdownAffine,
 )
 from mmpose.models import PoseDataPreprocessor
+from mmpose.registry import DATASETS
 
 from repfusion_mm.models.rewards.keypoint_reward import gaussian_heatmaps
 
@@ -79,7 +82,7 @@ def collated(samples):
 POINTS = [[[3, 4], [20.5, 30.25], [12, 16]],
           [[0, 0], [23, 31], [11, 7]],
           [[5, 5], [6, 6], [7, 7]],
-          [[-1, 5], [24, 3], [8, 31.4]]]
+          [[-1, 5], [24, 3], [8, 30.9]]]
 VISIBLE = [[1, 1, 1], [1, 0, 1], [0, 0, 0], [1, 1, 1]]
 # the third shows none, the fourth only one inside the image
 SEEN = np.array([[1, 1, 1], [1, 0, 1], [0, 0, 0], [0, 0, 1]], bool)
@@ -152,6 +155,17 @@ def test_heatmaps(sigma, cells):
         wanted = bell(POINTS[index[0]][index[1]], sigma, cells=cells) \
             if SEEN[index] else np.zeros(cells[::-1])
         np.testing.assert_allclose(heatmaps[index].numpy(), wanted, atol=1e-6)
+
+
+def test_borders():
+    # an image's pixels reach half a pixel beyond their centres
+    points = torch.tensor([[-0.5, 0], [-0.51, 0], [23.49, 31.49], [23.5, 0],
+                           [0, 31.5], [0, -0.51]])
+    heatmaps, visible = gaussian_heatmaps(
+        points[None, None], torch.ones(1, 1, 6).bool(), INPUT, HEATMAP, 0.5)
+    assert visible.tolist() == [[True, False, True, False, False, False]]
+    assert (heatmaps.flatten(2).max(2).values > 0.3).tolist() == \
+        visible.tolist()
 
 
 def test_heatmaps_of_several_instances():
@@ -268,7 +282,7 @@ def bottomup(packing):
         bbox=np.array([[0, 0, 24, 32]] * 2, np.float32))
     affine = BottomupRandomAffine(
         input_size=(48, 64), shift_prob=0, rotate_factor=0,
-        scale_factor=(1, 1), transform_mode='perspective')
+        scale_factor=(0.8, 0.8))
     for step in (affine, *packing):
         results = step(results)
     assert results['inputs'].shape == (3, 64, 48)
@@ -292,11 +306,15 @@ def test_bottomup(reward):
     sample, before = bottomup([KeyMapper(**mapper), pack])
     after = sample.gt_instances.transformed_keypoints
     assert np.abs(after - before).max() > 5  # it is another image's pixels
+    inside = ((after > 0) & (after < (47, 63))).all(-1)
+    assert inside.tolist() == [[True, False, True],
+                               [False, False, True]]
     value, mask, _ = module(images, features, [sample], {})
     errors = []
-    for k, heatmap in enumerate(predicted(module, features['a'])[0]):
-        target = np.maximum(bell(after[0, k], size=(48, 64)),
-                            bell(after[1, k], size=(48, 64)))
+    for k in (0, 2):
+        heatmap = predicted(module, features['a'])[0, k]
+        target = np.max([bell(point, size=(48, 64)) for point
+                         in after[:, k][inside[:, k]]], axis=0)
         errors.append(((heatmap - target)**2).sum() / (target**2).sum())
     assert mask.all()
     assert -value.item() == pytest.approx(np.mean(errors), rel=1e-4)
@@ -307,7 +325,7 @@ def test_errors_of_the_samples(reward, features, images):
     bad = topdown(POINTS[0], VISIBLE[0], pack_transformed=False)
     with pytest.raises(ValueError, match='pack_transformed=True.*p.jpg'):
         reward()(images, features, collated([*good, bad]), {})
-    with pytest.raises(ValueError, match='p.jpg.*3 keypo.*num_keypoints` is 5'):
+    with pytest.raises(ValueError, match='p.jpg.*3 keypoi.*keypoints` is 5'):
         reward(num_keypoints=5)(images, features, collated(good), {})
 
 
@@ -328,6 +346,8 @@ def test_check_dataset(reward):
     module = reward()
     module.check_dataset(Images([info([0, 0, 0]), info([0, 1, 0])]))
     module.check_dataset([{}])  # cannot be looked at
+    # mmpose's CombinedDataset runs its parts' pipelines
+    module.check_dataset(Images([dict(data_samples=None)]))
     with pytest.raises(ValueError, match='none of.*has a visible keypoint'):
         module.check_dataset(Images([info([0, 0, 0])] * 3))
     with pytest.raises(ValueError, match='image 0 .p.jpg. .*no `keypoints`'):
@@ -336,31 +356,29 @@ def test_check_dataset(reward):
         reward(num_keypoints=4).check_dataset(Images([info([1, 1, 1])]))
 
 
-def coco(tmp_path, visible, keypoints=True):
-    """mmpose's data set of two people."""
-    import json
+def coco(tmp_path, visible):
+    """Config of mmpose's data set of two people."""
     people = [dict(id=i, image_id=0, category_id=1, bbox=[1, 1, 9, 9],
-                   area=81, iscrowd=0) for i in (1, 2)]
-    if keypoints:
-        for person in people:
-            person['keypoints'] = [4, 5, visible] * 17
+                   area=81, iscrowd=0, keypoints=[4, 5, visible] * 17)
+              for i in (1, 2)]
     path = tmp_path / 'people.json'
     path.write_text(json.dumps(dict(
         images=[dict(id=0, file_name='a.jpg', width=20, height=20)],
         annotations=people, categories=[dict(id=1, name='person')])))
-    return CocoDataset(ann_file=str(path), pipeline=[])
+    return dict(type=CocoDataset, ann_file=str(path), pipeline=[])
 
 
 def test_check_dataset_of_mmpose(reward, tmp_path):
     module = reward(num_keypoints=17)
-    dataset = coco(tmp_path, 2)
+    dataset = DATASETS.build(coco(tmp_path, 2))
     module.check_dataset(dataset)
-    module.check_dataset(CombinedDataset(dataset.metainfo, [dataset]))
+    module.check_dataset(CombinedDataset(
+        dict(from_file='configs/_base_/datasets/coco.py'),
+        [coco(tmp_path, 2)]))
     with pytest.raises(ValueError, match='num_keypoints` is 3.*17 keypoints'):
         reward().check_dataset(dataset)
-    for without in (coco(tmp_path, 0), coco(tmp_path, 2, keypoints=False)):
-        with pytest.raises(ValueError, match='none of.* visible keypoint'):
-            module.check_dataset(without)
+    with pytest.raises(ValueError, match='none of.* visible keypoint'):
+        module.check_dataset(DATASETS.build(coco(tmp_path, 0)))
 
 
 def test_under_autocast(reward, features, images):

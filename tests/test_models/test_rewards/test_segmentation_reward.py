@@ -173,9 +173,11 @@ def test_ignore_index(reward, features, batch, masks):
     assert mask.all()
 
     # another value, here a class of its own that does not count
-    other = np.where(masks == 255, 2, masks)
-    value, mask, _ = reward(ignore_index=2)(
-        None, features, batch(other.astype(np.uint8)), {})
+    other = np.where(masks == 255, 2, masks).astype(np.uint8)
+    module = reward(ignore_index=2)
+    value, mask, _ = module(None, features, batch(other), {})
+    wanted = by_hand(module, features['a'], np.where(other == 2, 255, other))
+    np.testing.assert_allclose(-value.numpy(), wanted, rtol=1e-5)
     assert mask.tolist() == [True, True, False, True]
 
 

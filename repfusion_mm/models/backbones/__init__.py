@@ -1,0 +1,3 @@
+from .strided_backbone import StridedBackbone
+
+__all__ = ['StridedBackbone']
