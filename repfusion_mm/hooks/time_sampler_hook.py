@@ -31,16 +31,18 @@ class TimeSamplerHook(Hook):
     of a :class:`RepFusion` should have this hook.
 
     Args:
-        schedules (Sequence[dict], optional): Values of the time sampler that
-            change linearly from where they start: ``attribute``, its ``end``,
-            ``over`` which share (a float) or how many steps (an int) of the
-            training, and whether ``by_epoch``; see :class:`Schedule`.
-            Defaults to None: the entropy weight of a sampler that has one goes
-            to zero over the first half, the published 100 of 200 epochs.
+        schedules (Sequence[dict], optional): Values of the time sampler, or
+            the model's ``distill_weight``, that change linearly from where
+            they start: ``attribute``, its ``end``, ``over`` which share (a
+            float) or how many steps (an int) of the training, and whether
+            ``by_epoch``; see :class:`Schedule`. Defaults to None: the entropy
+            weight of a sampler that has one goes to zero over the first half,
+            the published 100 of 200 epochs.
         interval (int): Iterations between two records. Defaults to 50.
 
     Raises:
-        AttributeError: If the time sampler has no such value.
+        AttributeError: If neither has such a value.
+        ValueError: If its end is out of range.
 
     Example:
         >>> # a range that shrinks from the sampler's max_t to [0, 50)
@@ -90,11 +92,11 @@ class TimeSamplerHook(Hook):
             batch_idx (int): Not used.
             data_batch (dict): Not used.
         """
-        sampler = _model(runner).time_sampler
+        model = _model(runner)
         for schedule, start in zip(self.schedules, self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \
                 if schedule.by_epoch else (runner.iter, runner.max_iters)
-            setattr(sampler, schedule.attribute,
+            setattr(_owner(model, schedule), schedule.attribute,
                     schedule.value(start, step, max_steps))
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None,
@@ -137,7 +139,7 @@ class TimeSamplerHook(Hook):
         line = dict(
             iter=runner.iter + 1,
             mean_t=round(float(self._sum / drawn), 1),
-            **{schedule.attribute: getattr(model.time_sampler,
+            **{schedule.attribute: getattr(_owner(model, schedule),
                                            schedule.attribute)
                for schedule in self.schedules},
             histogram=[round(share, 4) for share in shares])
@@ -152,29 +154,35 @@ def _model(runner):
         else runner.model
 
 
+def _owner(model, schedule: Schedule):
+    """What has the scheduled value: the model, or else its time sampler."""
+    return model if schedule.attribute == 'distill_weight' else \
+        model.time_sampler
+
+
 def _start(runner, model, schedule: Schedule):
-    """The value of the sampler that a schedule starts from, checked."""
-    sampler = model.time_sampler
-    value = getattr(sampler, schedule.attribute, None)
+    """The value that a schedule starts from, checked."""
+    owner = _owner(model, schedule)
+    value = vars(owner).get(schedule.attribute)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        numbers = [name for name, one in vars(sampler).items()
+        numbers = [name for name, one in vars(owner).items()
                    if isinstance(one, (int, float)) and name[0] != '_'
                    and not isinstance(one, bool)]
         raise AttributeError(
             f'`schedules` names {schedule.attribute!r}, which is no number of '
-            f'{type(sampler).__name__}; nearest: '
+            f'{type(owner).__name__}; nearest: '
             f'{nearest(schedule.attribute, numbers)}')
     if schedule.by_epoch and not isinstance(runner.train_loop,
                                             EpochBasedTrainLoop):
         raise ValueError('`schedules.by_epoch` is True, but '
                          '`train_cfg.by_epoch` is False: this training '
                          'counts iterations')
-    setattr(sampler, schedule.attribute, schedule.end)  # will it do?
-    if sampler.max_timestep >= model.teacher.num_timesteps:
+    setattr(owner, schedule.attribute, schedule.end)  # will it do?
+    if model.time_sampler.max_timestep >= model.teacher.num_timesteps:
         raise ValueError(
             f'`schedules` takes {schedule.attribute!r} to {schedule.end}, but '
             f'the teacher knows 0 to {model.teacher.num_timesteps - 1}')
-    setattr(sampler, schedule.attribute, value)
+    setattr(owner, schedule.attribute, value)
     return value
 
 

@@ -286,3 +286,22 @@ def test_end_out_of_range(run, end, message):
     with pytest.raises(ValueError, match=message):
         run(UNIFORM, 2, custom_hooks=hook(
             schedules=[dict(attribute='max_t', end=end)]))
+
+
+def test_distill_weight(load_config, tmp_path, pipeline_folder):
+    """A joint model's distillation fades out."""
+    cfg = load_config('configs/demo/resnet18_scratch_digits.py', 4)
+    cfg.custom_hooks = hook(
+        schedules=[dict(attribute='distill_weight', end=0.)], interval=1)
+    cfg.model = dict(
+        type='repfusion_mm.JointRepFusion', task=cfg.model,
+        teacher=dict(type='repfusion_mm.UNetTeacher',
+                     pretrained=pipeline_folder),
+        time_sampler=dict(type='repfusion_mm.FixedTime', t=100),
+        distill_weight=2.,
+        connections=[dict(student_tap='backbone.layer4',
+                          teacher_tap='mid_block.resnets.1')])
+    Runner.from_cfg(cfg).train()
+    lines = (tmp_path / 'time_steps.jsonl').read_text().splitlines()
+    assert [json.loads(line)['distill_weight'] for line in lines] == \
+        pytest.approx([2., 1.5, 1., 0.5])

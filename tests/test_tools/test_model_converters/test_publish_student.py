@@ -336,7 +336,8 @@ SEGMENTOR = dict(
     train_cfg=dict(), test_cfg=dict(mode='whole'))
 ESTIMATOR = dict(
     type='TopdownPoseEstimator',
-    backbone=dict(type='ResNet', depth=18, base_channels=4, stem_channels=4),
+    backbone=dict(type='ResNet', depth=18, base_channels=4, stem_channels=4,
+                  out_indices=(0, 1, 2, 3)),
     head=dict(type='HeatmapHead', in_channels=32, out_channels=5,
               deconv_out_channels=(8, ), deconv_kernel_sizes=(4, ),
               decoder=dict(type='MSRAHeatmap', input_size=(32, 32),
