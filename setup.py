@@ -8,7 +8,7 @@ from setuptools.command.build_py import build_py
 from setuptools.command.editable_wheel import editable_wheel
 
 ROOT = Path(__file__).resolve().parent
-# where OpenMMLab's packages keep what `mim` and the config shorthand look for
+# where OpenMMLab's packages keep what `mim` looks for
 MIM = Path('repfusion_mm', '.mim')
 
 
