@@ -25,7 +25,11 @@ PATHS = sorted(
 DEMO = [path for path in PATHS if path.startswith('configs/demo/')]
 SHAPES = {  # of the released denoisers' published tap
     'cifar10': (256, 4, 4), 'cifar100': (256, 4, 4),
-    'tiny-imagenet': (768, 8, 8), 'in1k': (768, 8, 8)}
+    'tiny-imagenet': (768, 8, 8), 'in1k': (768, 8, 8),
+    'celebahq': (512, 8, 8), 'celebahq-wflw': (512, 8, 8)}
+DENOISERS = {  # which config is built like a released one
+    'google/ddpm-cifar10-32': 'unet_32px_cifar10',
+    'google/ddpm-ema-celebahq-256': 'unet_256px_celebahq'}
 PUBLISHED = [path for path in PATHS if 'distill/repfusion' in path
              and 'ranges' not in path and 'folder' not in path]
 
@@ -65,8 +69,8 @@ def replace(node):
         name = node.get('pretrained')
         if name and str(node.get('type')).endswith('Teacher') and \
                 not os.path.isdir(name):
-            trained = 'unet_32px_cifar10' if name == 'google/ddpm-cifar10-32' \
-                else name.split('/')[1]  # work_dirs/<config>/dpm
+            trained = DENOISERS.get(name) or \
+                name.split('/')[1]  # work_dirs/<config>/dpm
             node['config'] = read(f'configs/dpm/{trained}.py').model.denoiser
             node['pretrained'] = None
         for child in node.values():
@@ -171,6 +175,54 @@ def test_demo_data(config, path):
             assert dataset[0]['data_samples'].gt_label.numel() == 1
 
 
+def test_denoiser_of_celebahq(config):
+    # the number of parameters of the released one
+    with torch.device('meta'):
+        model = MODELS.build(config('configs/dpm/unet_256px_celebahq.py').model)
+    count = sum(p.numel() for p in model.denoiser.parameters())
+    assert round(count / 1e6, 2) == 113.67
+
+
+def tasks(folder):
+    return [path for path in PATHS if Path(path).parent.name == folder]
+
+
+@pytest.mark.parametrize('path', tasks('mmseg'))
+def test_segmentor(config, path):
+    # the heads know as many classes as the data, and put out crops
+    cfg = config(path)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model).eval()
+        heads = [head for head in model.modules() if hasattr(head,
+                                                             'num_classes')]
+        scores = model(torch.zeros(1, 3, 448, 448))
+    for loader in (cfg.train_dataloader, cfg.val_dataloader,
+                   cfg.test_dataloader):
+        dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
+        assert {head.num_classes for head in heads} == \
+            {len(dataset.metainfo['classes'])}
+    assert scores.shape[:2] == (1, 18)
+
+
+@pytest.mark.parametrize('path', tasks('mmpose'))
+def test_landmark_estimator(config, path):
+    # heatmaps, or two distributions, for 98 landmarks, as large as the codec's
+    cfg = config(path)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model).eval()
+        found = model(torch.zeros(1, 3, 256, 256))
+    if cfg.codec.type == 'SimCCLabel':
+        assert [one.shape for one in found] == [(1, 98, 512)] * 2
+    else:
+        assert found.shape == (1, 98, *cfg.codec.heatmap_size)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        assert DATASETS.build(dict(loader.dataset, lazy_init=True)
+                              ).metainfo['num_keypoints'] == 98
+    encoder, = [step.encoder for step in cfg.train_dataloader.dataset.pipeline
+                if step.type == 'GenerateTarget']
+    assert encoder == cfg.codec == cfg.model.head.decoder
+
+
 def same_but(one, two, path=''):
     """The keys in which two configs differ."""
     if isinstance(one, dict) and isinstance(two, dict):
@@ -179,33 +231,49 @@ def same_but(one, two, path=''):
     return [] if one == two else [path]
 
 
+def student(cfg):
+    """The part of a task's model that stage 1 distils."""
+    backbone = cfg.get('model', {}).get('backbone', {})
+    return backbone.get('backbone_cfg', backbone)  # of BiSeNetV1
+
+
+def start(cfg):
+    """The checkpoint that it starts from, if it is one of stage 1."""
+    return (student(cfg).get('init_cfg') or {}).get('checkpoint', '')
+
+
 def test_stage_two_differs_in_one_init_cfg():
     pairs = 0
     for path in PATHS:
         cfg = read(path)
-        backbone = cfg.get('model', {}).get('backbone', {})
-        start = backbone.get('init_cfg') or {}
-        if 'checkpoint' not in start or 'repfusion' not in start['checkpoint']:
+        if 'repfusion' not in start(cfg):
             continue
         for other in PATHS:
             if Path(other).parent != Path(path).parent or other == path:
                 continue
             differ = same_but(read(other)._cfg_dict, cfg._cfg_dict)
-            pairs += differ == ['model.backbone.init_cfg']
+            pairs += differ in (['model.backbone.init_cfg'],
+                                ['model.backbone.backbone_cfg.init_cfg'])
     found = [path for path in PATHS if '_repfusion' in path
              and 'distill' not in path]
     assert pairs == len(found) > 0
 
 
 def test_every_student_has_a_baseline():
-    # repfusion_<student>_<schedule>_<data set> leads to a pair of stage 2
+    # repfusion_<student>_<schedule>_<data set> leads to a pair of stage 2; of
+    # faces there are several tasks
+    starts = {start(read(path)).split('/')[-2] for path in PATHS
+              if start(read(path))}
     for path in PATHS:
         name = Path(path).stem
-        if 'distill' in path and name.startswith('repfusion_'):
-            _, student, rest = name.split('_', 2)
-            for wanted in (f'{student}_{rest}',
-                           f'{student}_repfusion-init_{rest}'):
-                assert f'configs/mmpretrain/{wanted}.py' in PATHS, path
+        if 'distill' not in path or not name.startswith('repfusion_'):
+            continue
+        _, backbone, rest = name.split('_', 2)
+        if rest == 'celebahq':
+            assert name in starts, path
+            continue
+        for wanted in (f'{backbone}_{rest}', f'{backbone}_repfusion-init_{rest}'):
+            assert f'configs/mmpretrain/{wanted}.py' in PATHS, path
 
 
 @functools.cache
@@ -222,23 +290,26 @@ def test_stage_one_leads_to_stage_two(config):
     stage_one = {Path(path).stem: path for path in PATHS}
     for path in PATHS:
         cfg = read(path)
-        start = cfg.get('model', {}).get('backbone', {}).get('init_cfg') or {}
-        if 'work_dirs/' not in start.get('checkpoint', ''):
+        if 'work_dirs/' not in start(cfg):
             continue
-        _, folder, name = start['checkpoint'].split('/')
+        _, folder, name = start(cfg).split('/')
         assert folder in stage_one, path
         first = read(stage_one[folder])
         kind, end = Path(name).stem.split('_')
         key = dict(iter='max_iters', epoch='max_epochs')[kind]
         assert first.train_cfg[key] == int(end), path
+        if cfg.default_scope != 'mmpretrain':
+            pytest.importorskip(cfg.default_scope)
         # and its backbone is the same one
-        ours = cfg.model.backbone.to_dict()
+        ours = student(cfg).to_dict()
         ours.pop('init_cfg')
         wanted = shapes(repr(first.model.backbone.to_dict()),
                         first.default_scope)
         assert wanted == shapes(repr(ours), cfg.default_scope), path
-        # on images of the same size and colours
-        if 'demo' not in path:
+        # on images of the same colours, and of the same size
+        for key in ('mean', 'std'):
+            assert first.data_preprocessor[key] == cfg.data_preprocessor[key]
+        if 'demo' not in path and 'celebahq' not in folder:
             assert first.data_preprocessor == cfg.data_preprocessor
             assert first.train_pipeline == cfg.train_pipeline
 

@@ -96,13 +96,13 @@ def randomise(module):
     return module
 
 
-def save(path, backbone, **more):
+def save(path, backbone):
     """A stage-1 checkpoint around a backbone; its path."""
     state = {f'backbone.{key}': value
              for key, value in backbone.state_dict().items()}
     state['connections.0.projector.weight'] = torch.zeros(3)
     state['time_sampler.policy.fc.weight'] = torch.zeros(3)
-    torch.save(dict(state_dict=state, meta=dict(cfg='...'), **more), path)
+    torch.save(dict(state_dict=state, meta=dict(cfg='...')), path)
     return str(path)
 
 
@@ -261,7 +261,7 @@ def test_cannot_be_converted(publish, tmp_path, cfg, message):
 
 
 @pytest.fixture
-def stage_one(tool, load_config, tmp_path):
+def stage_one(load_config):
     """A real stage 1 of 2 iterations with averaged weights: its runner."""
     from mmengine.runner import Runner
 

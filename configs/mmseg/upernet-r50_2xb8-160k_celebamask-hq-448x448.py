@@ -1,0 +1,5 @@
+# Stage 2 on CelebAMask-HQ: the baseline, UPerNet on a ResNet-50.
+_base_ = ['../_base_/models/upernet_r50.py',
+          '../_base_/datasets/celebamask_hq.py',
+          '../_base_/schedules/sgd_160k.py',
+          '../_base_/mmseg_iter_runtime.py']

@@ -1,0 +1,65 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / 'benchmarks'
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+
+
+def test_ratio():
+    from throughput import ratio
+    one, other = [2., 3., 5.], [1., 2., 2.]
+    logs = np.log([2, 1.5, 2.5])
+    wanted = [logs.mean(), *stats.t.interval(
+        0.95, 2, logs.mean(), stats.sem(logs))]
+    assert ratio(one, other) == pytest.approx(np.exp(wanted), abs=2e-3)
+    assert ratio(one, one) == [1, 1, 1]
+
+
+@pytest.mark.parametrize('loss', [
+    dict(type='repfusion_mm.HintLoss', pool=True),
+    dict(type='repfusion_mm.HintLoss', distance='l1', loss_weight=10.)])
+def test_published_losses_are_ours(build, repfusion, samples, unet, loss):
+    from published_step import PublishedStep
+    model = build(repfusion(
+        time_sampler=dict(type='repfusion_mm.ReinforcedTime', num_bins=1000,
+                          baseline='none',
+                          policy=dict(type='repfusion_mm.LeNetPolicy')),
+        connections=[dict(student_tap='layer4',
+                          teacher_tap='mid_block.resnets.1', loss=loss)]))
+    model.init_weights()
+    model.train()
+    data = dict(inputs=list(torch.randint(256, (4, 3, 16, 16)).byte()),
+                data_samples=samples([1, 2, 3, 4]))
+    published = PublishedStep(model, unet, dict(lr=0.1))
+    ours = model(**model.data_preprocessor(data, True), mode='loss')
+    theirs = published.losses(data, model.timesteps)
+    assert len(theirs) == 4
+    for name, value in theirs.items():
+        torch.testing.assert_close(ours[name], value)
+    before = published.backbone.conv1.weight.clone()
+    published.step(data)
+    assert not torch.equal(before, published.backbone.conv1.weight)
+
+
+@pytest.mark.slow
+def test_command(tmp_path):
+    path = tmp_path / 'report.json'
+    subprocess.run(
+        [sys.executable, str(BENCHMARKS / 'throughput.py'), '--batch', '2',
+         '--rounds', '2', '--warmup', '1', '--json', str(path)], check=True)
+    figures = json.loads(path.read_text())['pairs']['cifar10']
+    assert figures['largest_loss_difference'] < 1e-4
+    for way in ('published', 'train_step', 'runner', 'limit'):
+        assert figures[way]['images_per_second'] > 0
+        assert figures[way]['peak_memory'] > 0
