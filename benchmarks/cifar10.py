@@ -3,9 +3,10 @@
 A diffusion model is trained on the training images, without labels. For each
 share of labels and each seed a backbone is distilled by each arm, fine-tuned
 on the labelled images and tested on the official test images. All arms of a
-seed see the same batches and labels and have the same budgets. Which fixed t
-is the best one is decided on validation images, by a seed that is not
-reported.
+seed see the same batches and labels, and all distilled ones have the same
+budget; scratch_long fine-tunes for as many steps as they take in both stages.
+Which fixed t is the best one is decided on validation images, for the middle
+share of labels, by a seed that is not reported.
 Everything runs from the public configs; finished jobs are kept in <out>/jobs
 and not run again.
 """
@@ -23,6 +24,7 @@ CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog',
            'horse', 'ship', 'truck')
 ARMS = dict(
     scratch=None,
+    scratch_long=None,
     classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10',
     fixed='repfusion-fixed_resnet18_1xb128-200e_cifar10',
     uniform='repfusion-uniform_resnet18_1xb128-200e_cifar10',
@@ -98,6 +100,9 @@ def parse_args(argv=None):
     parser.add_argument('--threads', type=int,
                         help='threads of this process (default: torch\'s)')
     args = parser.parse_args(argv)
+    if args.first_seed <= SELECTION_SEED:
+        parser.error(f'--first-seed must be above {SELECTION_SEED}, the seed '
+                     'that chooses the fixed t')
     args.out = args.out or f'work_dirs/cifar10_{args.size}'
     return args
 
@@ -144,7 +149,10 @@ class Study(Plan):
     """The jobs of one run."""
 
     def __init__(self, args):
-        self.args, self.size = args, SIZES[args.size]
+        self.args, self.size = args, copy.deepcopy(SIZES[args.size])
+        self.size['both'] = dict(
+            self.size['finetune'], iters=self.size['distill']['iters'] +
+            self.size['finetune']['iters'])
         lists = list_images(args.data, Path(args.out),
                             self.size['images_per_class'],
                             self.size['test_per_class'])
@@ -176,12 +184,13 @@ class Study(Plan):
             labels_per_class=None if percent == 100 else per_class,
             dataset=self.images('train', True))
 
-    def loader(self, dataset, batch, infinite=True):
+    def loader(self, dataset, batch, seed, infinite=True):
         return dict(
             batch_size=batch, num_workers=self.size['workers'],
             persistent_workers=self.size['workers'] > 0,
+            # its own seed: whatever an arm draws, the batches are the same
             sampler=dict(type='InfiniteSampler' if infinite else
-                         'DefaultSampler', shuffle=infinite),
+                         'DefaultSampler', shuffle=infinite, seed=seed),
             dataset=dataset)
 
     def config(self, path, budget, dataset, seed, **changes):
@@ -192,7 +201,7 @@ class Study(Plan):
         warmup = max(1, budget['iters'] // 10)
         everywhere = dict(
             train_dataloader=dict(
-                _delete_=True, **self.loader(dataset, budget['batch'])),
+                _delete_=True, **self.loader(dataset, budget['batch'], seed)),
             train_cfg=dict(_delete_=True, by_epoch=False,
                            max_iters=budget['iters'],
                            val_interval=budget['iters']),
@@ -205,7 +214,7 @@ class Study(Plan):
                 optimizer=dict(type='AdamW', lr=budget['lr'],
                                weight_decay=0.05)),
             default_hooks=dict(checkpoint=dict(
-                by_epoch=False, interval=budget['iters'])),
+                by_epoch=False, interval=min(1000, budget['iters']))),
             log_processor=dict(by_epoch=False),
             val_cfg=None, val_dataloader=None, val_evaluator=None,
             test_cfg=None, test_dataloader=None, test_evaluator=None,
@@ -228,11 +237,10 @@ class Study(Plan):
         the path), and the key of the job.
         """
         def run():
-            work_dir = self.work_dir(name)
-            work_dir.mkdir()
+            work_dir, resume = self.work_dir(name)
             path = str(work_dir / f'{name}.py')
             cfg.dump(path)
-            self.train([path, '--work-dir', str(work_dir)])
+            self.train([path, '--work-dir', str(work_dir), *resume])
             weights = (work_dir / 'last_checkpoint').read_text() \
                 if (work_dir / 'last_checkpoint').exists() else None
             if test_split is None:
@@ -243,7 +251,7 @@ class Study(Plan):
         if test_split is not None:
             cfg.test_cfg = dict()
             cfg.test_dataloader = self.loader(
-                self.images(test_split, False), 500, infinite=False)
+                self.images(test_split, False), 500, 0, infinite=False)
             cfg.test_evaluator = dict(type='Accuracy', topk=1)
         return self.once(name, stage, [cfg.dump(), after], run)
 
@@ -289,7 +297,8 @@ class Study(Plan):
                                     image_size=self.size['image_size'])
         else:
             folder, after = self.dpm()
-            model['teacher'] = dict(pretrained=folder)
+            # as it was trained
+            model['teacher'] = dict(pretrained=folder, input_range=(-1, 1))
             model['connections'] = [dict(
                 student_tap='out.-1', teacher_tap=self.size['tap'],
                 loss=dict(type='repfusion_mm.HintLoss', pool=True))]
@@ -312,9 +321,11 @@ class Study(Plan):
 
     def finetune(self, arm, percent, seed, split='test', t=None):
         """Stage 2 and its test; returns the accuracy in percent."""
-        changes, after, start = {}, '', ''
+        changes, after, start, budget = {}, '', '', 'finetune'
         backbone = copy.deepcopy(self.size['student'])
-        if arm != 'scratch':
+        if arm == 'scratch_long':
+            budget = 'both'
+        elif arm != 'scratch':
             checkpoint, after = self.distill(arm, percent, seed, t)
             backbone['init_cfg'] = dict(checkpoint=checkpoint)
             start = 'repfusion-init_'
@@ -325,7 +336,7 @@ class Study(Plan):
         else:
             changes['model'] = dict(backbone=backbone)
         cfg = self.config(
-            f'mmpretrain/resnet18_{start}1xb128-200e_cifar10.py', 'finetune',
+            f'mmpretrain/resnet18_{start}1xb128-200e_cifar10.py', budget,
             self.few(percent, 'labelled', seed), seed, **changes)
         name = f'finetune_{arm}{"" if t is None else t}_{percent}percent_' \
             f'seed{seed}_{split}'

@@ -7,15 +7,16 @@ from plan import versions
 
 NAMES = dict(
     scratch='from scratch',
+    scratch_long='from scratch, as many steps as both stages',
     classifier='distilled from a classifier of the same labels',
     fixed='distilled, best fixed t', uniform='distilled, uniform t',
     reinforced='distilled, reinforced t',
     constant='distilled, reinforced t, blind policy',
     contrastive='distilled, reinforced t, contrastive reward')
 COLOURS = dict(
-    scratch='#9aa0a6', classifier='#795548', fixed='#e8a33d',
-    uniform='#4c8bf5', reinforced='#1a7f4b', constant='#00838f',
-    contrastive='#a142f4')
+    scratch='#9aa0a6', scratch_long='#5f6368', classifier='#795548',
+    fixed='#e8a33d', uniform='#4c8bf5', reinforced='#1a7f4b',
+    constant='#00838f', contrastive='#a142f4')
 
 
 def write_report(study, accuracy, tried, console=None):

@@ -97,8 +97,9 @@ class Study(Plan):
         arguments = options(**values)
 
         def run():
-            work_dir = self.work_dir(name)
-            self.train([config, '--work-dir', str(work_dir), *arguments])
+            work_dir, resume = self.work_dir(name)
+            self.train([config, '--work-dir', str(work_dir), *resume,
+                        *arguments])
             return (work_dir / 'last_checkpoint').read_text()
 
         return self.once(name, 'distill', config, arguments, run)
@@ -123,8 +124,9 @@ class Study(Plan):
         arguments = options(**values)
 
         def run():
-            work_dir = self.work_dir(name)
-            self.train([config, '--work-dir', str(work_dir), *arguments])
+            work_dir, resume = self.work_dir(name)
+            self.train([config, '--work-dir', str(work_dir), *resume,
+                        *arguments])
             weights = (work_dir / 'last_checkpoint').read_text()
             metrics = self.test([config, weights, '--work-dir', str(work_dir),
                                  *arguments])
@@ -163,7 +165,7 @@ def main(argv=None):
                   MofNCompleteColumn(), TimeElapsedColumn(),
                   TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task('diffusion model', total=len(jobs) + 2)
-        teacher, seconds = DPM, {}
+        teacher, seconds = DPM, None
         if args.train_dpm:
             teacher = Path(args.out, 'dpm', 'dpm')
             begun = time.time()
@@ -171,9 +173,10 @@ def main(argv=None):
                 with quiet(Path(args.out, 'log.txt')):
                     tool('train')([str(CONFIGS / 'dpm_unet_digits.py'),
                                    '--work-dir', str(Path(args.out, 'dpm'))])
-            seconds['dpm'] = time.time() - begun
+            seconds = time.time() - begun
         study = Study(args, teacher)
-        study.seconds.update(seconds)
+        if seconds is not None:
+            study.took('dpm', 'dpm', seconds)
         progress.update(bar, advance=1, description='linear probe over t')
         config = str(CONFIGS / 'probe_digits.py')
         arguments = ['--split', args.split, *options(
@@ -192,7 +195,7 @@ def main(argv=None):
             progress.advance(bar)
         progress.update(bar, description='done')
 
-    study.seconds['total'] = sum(study.seconds.values())
+    study.took('total', 'total', sum(study.seconds.values()))
     results = [dict(init=arm, labels_per_class=labels if labels == 'all'
                     else int(labels), accuracy=accuracies)
                for (labels, arm), accuracies in accuracy.items()]

@@ -35,7 +35,15 @@ class Plan:
         for one in inputs:
             digest.update(one)
         self.inputs = digest.hexdigest()
-        self.seconds = {}
+        self._jobs = {}  # stage and seconds, by name
+
+    @property
+    def seconds(self):
+        """Seconds that the jobs of each stage took."""
+        totals = {}
+        for stage, seconds in self._jobs.values():
+            totals[stage] = totals.get(stage, 0) + seconds
+        return totals
 
     def once(self, name, stage, inputs, run):
         """Run a job, or take its result if it was run with these inputs.
@@ -56,26 +64,45 @@ class Plan:
         if record.exists():
             found = json.loads(record.read_text())
             if found['key'] == key:
-                self._add(stage, found['seconds'])
+                self.took(name, stage, found['seconds'])
                 return found['result'], key
+        self._forget_others(name, key)
         start = time.time()
         with quiet(self.out / 'log.txt'):
             result = run()
         seconds = time.time() - start
-        self._add(stage, seconds)
+        self.took(name, stage, seconds)
         partial = record.with_suffix('.partial')
         partial.write_text(json.dumps(
             dict(key=key, seconds=seconds, result=result)))
         os.replace(partial, record)
         return result, key
 
-    def work_dir(self, name):
-        """A fresh folder for the training of a job."""
-        shutil.rmtree(self.jobs / name, ignore_errors=True)
-        return self.jobs / name
+    def took(self, name, stage, seconds):
+        """Count the seconds of a job, once."""
+        self._jobs[name] = stage, seconds
 
-    def _add(self, stage, seconds):
-        self.seconds[stage] = self.seconds.get(stage, 0) + seconds
+    def work_dir(self, name):
+        """The folder of a job's training: empty, or as a stopped one left it.
+
+        Args:
+            name (str): Of the job.
+
+        Returns:
+            tuple: The folder, and the arguments with which to go on in it.
+        """
+        folder = self.jobs / name
+        stopped = (folder / 'last_checkpoint').exists()
+        return folder, ['--resume'] if stopped else []
+
+    def _forget_others(self, name, key):
+        """Keep what a stopped run of the very same job left, and no more."""
+        folder = self.jobs / name
+        mark = folder / 'job.key'
+        if not (mark.exists() and mark.read_text() == key):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            mark.write_text(key)
 
 
 @contextlib.contextmanager

@@ -64,9 +64,9 @@ def merge_args(cfg, args):
             raise SystemExit('--show and --show-dir need a visualization hook '
                              'in the config\'s `default_hooks`')
         hook = cfg.default_hooks.visualization
-        # mmpretrain's hook is switched by `enable`, the others' by `draw`
-        hook['enable' if cfg.get('default_scope') == 'mmpretrain' else
-             'draw'] = True
+        # mmseg's hook is switched by `draw`, the others' by `enable`
+        hook['draw' if cfg.get('default_scope') == 'mmseg' else
+             'enable'] = True
         hook.show = args.show
         hook.wait_time = args.wait_time
         hook.interval = args.interval

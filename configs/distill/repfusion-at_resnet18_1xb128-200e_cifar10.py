@@ -1,4 +1,4 @@
-# Stage 1 on CIFAR-10 with attention transfer, as published.
+# Stage 1 on CIFAR-10 with attention transfer, on maps and not pooled.
 _base_ = './repfusion_resnet18_1xb128-200e_cifar10.py'
 
 model = dict(

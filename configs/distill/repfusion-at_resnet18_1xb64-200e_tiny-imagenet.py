@@ -1,4 +1,4 @@
-# Stage 1 on Tiny-ImageNet with attention transfer, as published.
+# Stage 1 on Tiny-ImageNet with attention transfer, on maps and not pooled.
 _base_ = './repfusion_resnet18_1xb64-200e_tiny-imagenet.py'
 
 model = dict(

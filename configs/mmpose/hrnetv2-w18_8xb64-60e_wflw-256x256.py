@@ -1,7 +1,7 @@
 # Stage 2 on WFLW: the baseline, heatmaps of an HRNetV2-W18.
 _base_ = ['../_base_/students/hrnet_w18.py',
           '../_base_/landmark_estimator.py',
-          '../_base_/datasets/wflw.py',
+          '../_base_/datasets/wflw_bs64.py',
           '../_base_/schedules/adam_60e.py',
           '../_base_/mmpose_runtime.py']
 

@@ -1,6 +1,6 @@
 # Stage 2 on WFLW: the baseline, heatmaps of a ResNet-50.
 _base_ = ['../_base_/landmark_estimator.py',
-          '../_base_/datasets/wflw.py',
+          '../_base_/datasets/wflw_bs64.py',
           '../_base_/schedules/adam_60e.py',
           '../_base_/mmpose_runtime.py']
 

@@ -1,7 +1,7 @@
 # Stage 2 on WFLW: the baseline, RTMPose-s from random weights.
 _base_ = ['../_base_/students/cspnext_s.py',
           '../_base_/landmark_estimator.py',
-          '../_base_/datasets/wflw_simcc.py',
+          '../_base_/datasets/wflw_simcc_bs64.py',
           '../_base_/schedules/adamw_60e.py',
           '../_base_/mmpose_runtime.py']
 

@@ -126,8 +126,9 @@ class TimeSamplerHook(Hook):
         if not osp.exists(path):
             return
         with open(path) as file:
-            lines = [line for line in file
-                     if json.loads(line)['iter'] <= runner.iter]
+            lines = [line for line in file  # a killed run leaves half a line
+                     if line.endswith('\n')
+                     and json.loads(line)['iter'] <= runner.iter]
         with open(path, 'w') as file:
             file.writelines(lines)
 

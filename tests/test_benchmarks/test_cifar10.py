@@ -127,7 +127,8 @@ def study(module, data, tmp_path, monkeypatch):
 def test_one_seed_one_stage(module, study):
     """All arms see the same batches and labels and have the same budget."""
     stages = {}
-    for arm in module.ARMS:
+    arms = [arm for arm in module.ARMS if arm != 'scratch_long']
+    for arm in arms:
         study.finetune(arm, 25, 7, t=100 if arm == 'fixed' else None)
         for stage in ('distill', 'finetune'):
             if (arm, stage) == ('scratch', 'distill'):
@@ -157,7 +158,17 @@ def test_one_seed_one_stage(module, study):
             assert init['prefix'] == 'backbone.'
             starts.add(init['checkpoint'])
         rests.add(str(model))
-    assert len(rests) == 1 and len(starts) == len(module.ARMS) - 1
+    assert len(rests) == 1 and len(starts) == len(arms) - 1
+
+
+def test_scratch_long_has_the_steps_of_both_stages(study):
+    study.finetune('uniform', 25, 7)
+    steps = sum(study.fit.last(stage).cfg.train_cfg.max_iters
+                for stage in ('distill', 'finetune'))
+    study.finetune('scratch_long', 25, 7)
+    cfg = study.fit.last('finetune').cfg
+    assert cfg.train_cfg.max_iters == steps
+    assert cfg.model.backbone.get('init_cfg') is None
 
 
 def test_seeds_differ(study):
@@ -300,12 +311,18 @@ def test_help():
         assert option in done.stdout
 
 
+def test_selection_seed_is_not_reported(module, capsys):
+    with pytest.raises(SystemExit):
+        module.parse_args(['--first-seed', str(module.SELECTION_SEED)])
+    assert 'chooses the fixed t' in capsys.readouterr().err
+
+
 def test_defaults(module):
     args = module.parse_args([])
     assert args.out == 'work_dirs/cifar10_smoke'
     assert set(args.arms) == set(module.ARMS) - {'constant'}
     for arm, config in module.ARMS.items():
-        assert arm == 'scratch' or (
+        assert 'scratch' in arm or (
             ROOT / 'configs' / 'distill' / f'{config}.py').exists()
 
 

@@ -83,7 +83,7 @@ def test_interrupted(module, tmp_path, error):
 
     with pytest.raises(error):
         plan.once('name', 'stage', [], stopped)
-    assert not list(plan.jobs.iterdir())
+    assert not list(plan.jobs.glob('*.json'))
     job = Job(1)
     plan.once('name', 'stage', [], job)
     assert job.runs == 1
@@ -102,7 +102,7 @@ def test_interrupted_while_it_is_recorded(module, tmp_path, monkeypatch):
     assert not list(plan.jobs.glob('*.json'))
     assert plan.once('name', 'stage', [], job)[0] == 1
     assert job.runs == 2
-    assert [path.name for path in plan.jobs.iterdir()] == ['name.json']
+    assert [path.name for path in plan.jobs.glob('name.*')] == ['name.json']
 
 
 def test_seconds(module, tmp_path, monkeypatch):
@@ -112,8 +112,9 @@ def test_seconds(module, tmp_path, monkeypatch):
     for name, stage in (('a', 'distill'), ('b', 'distill'), ('c', 'test')):
         plan.once(name, stage, [], Job(1))
     assert plan.seconds == dict(distill=7., test=1.)
-    # finished jobs count with the time that they took
+    # finished jobs count with the time that they took, once
     plan = module.Plan(tmp_path)
+    plan.once('b', 'distill', [], Job(1))
     plan.once('b', 'distill', [], Job(1))
     assert plan.seconds == dict(distill=4.)
     assert json.loads((plan.jobs / 'b.json').read_text())['seconds'] == 4.
@@ -134,15 +135,31 @@ def test_quiet(module, tmp_path, capsys):
     assert (tmp_path / 'log.txt').read_text() == 'epoch 1\ncareful\n' * 2
 
 
-def test_work_dir_is_fresh(module, tmp_path):
+def test_a_stopped_training_goes_on(module, tmp_path):
     plan = module.Plan(tmp_path)
-    folder = plan.work_dir('name')
-    folder.mkdir()
-    (folder / 'epoch_1.pth').write_text('of a run that was stopped')
-    other = plan.work_dir('other')
-    other.mkdir()
-    assert plan.work_dir('name') == folder and not folder.exists()
-    assert other.exists()
+    seen = []
+
+    def training(stop):
+
+        def run():
+            folder, resume = plan.work_dir('name')
+            seen.append((sorted(path.name for path in folder.iterdir()),
+                         resume))
+            (folder / 'iter_1.pth').touch()
+            (folder / 'last_checkpoint').touch()
+            if stop:
+                raise KeyboardInterrupt
+
+        return run
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.once('name', 'stage', ['x'], training(True))
+    plan.once('name', 'stage', ['x'], training(False))
+    # but not what was stopped with other inputs
+    plan.once('name', 'stage', ['y'], training(False))
+    left = ['iter_1.pth', 'job.key', 'last_checkpoint']
+    assert seen == [(['job.key'], []), (left, ['--resume']),
+                    (['job.key'], [])]
 
 
 def test_tool(module):

@@ -2,6 +2,7 @@
 import copy
 import functools
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,12 @@ DENOISERS = {  # which config is built like a released one
     'google/ddpm-ema-celebahq-256': 'unet_256px_celebahq'}
 PUBLISHED = [path for path in PATHS if 'distill/repfusion' in path
              and 'ranges' not in path and 'folder' not in path]
+OPTIONAL = {'mmseg', 'mmpose', 'mmdet'}
+
+
+def library(cfg):
+    """The scope of a config's type."""
+    return (cfg or {}).get('type', '').split('.')[0]
 
 
 @functools.cache
@@ -51,11 +58,8 @@ def config(root, monkeypatch):
     def load(path):
         cfg = copy.deepcopy(read(path))
         scope = cfg.get('default_scope', 'mmengine')
-        if scope in ('mmseg', 'mmpose', 'mmdet'):
-            try:
-                __import__(scope)
-            except ImportError:
-                pytest.skip(f'{scope} cannot be imported')
+        for name in OPTIONAL & {scope, library(cfg.get('backbone'))}:
+            pytest.importorskip(name)
         init_default_scope(scope)
         replace(cfg._cfg_dict)
         return cfg
@@ -177,8 +181,9 @@ def test_demo_data(config, path):
 
 def test_denoiser_of_celebahq(config):
     # the number of parameters of the released one
+    cfg = config('configs/dpm/unet_256px_celebahq.py')
     with torch.device('meta'):
-        model = MODELS.build(config('configs/dpm/unet_256px_celebahq.py').model)
+        model = MODELS.build(cfg.model)
     count = sum(p.numel() for p in model.denoiser.parameters())
     assert round(count / 1e6, 2) == 113.67
 
@@ -191,11 +196,10 @@ def tasks(folder):
 def test_segmentor(config, path):
     # the heads know as many classes as the data, and put out crops
     cfg = config(path)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model).eval()
-        heads = [head for head in model.modules() if hasattr(head,
-                                                             'num_classes')]
-        scores = model(torch.zeros(1, 3, 448, 448))
+    model = MODELS.build(cfg.model).eval().to('meta')
+    heads = [part for part in model.modules() if hasattr(part, 'num_classes')
+             and part is not model]
+    scores = model(torch.zeros(1, 3, 448, 448, device='meta'))
     for loader in (cfg.train_dataloader, cfg.val_dataloader,
                    cfg.test_dataloader):
         dataset = DATASETS.build(dict(loader.dataset, lazy_init=True))
@@ -208,9 +212,8 @@ def test_segmentor(config, path):
 def test_landmark_estimator(config, path):
     # heatmaps, or two distributions, for 98 landmarks, as large as the codec's
     cfg = config(path)
-    with torch.device('meta'):
-        model = MODELS.build(cfg.model).eval()
-        found = model(torch.zeros(1, 3, 256, 256))
+    model = MODELS.build(cfg.model).eval().to('meta')
+    found = model(torch.zeros(1, 3, 256, 256, device='meta'), None)
     if cfg.codec.type == 'SimCCLabel':
         assert [one.shape for one in found] == [(1, 98, 512)] * 2
     else:
@@ -221,6 +224,52 @@ def test_landmark_estimator(config, path):
     encoder, = [step.encoder for step in cfg.train_dataloader.dataset.pipeline
                 if step.type == 'GenerateTarget']
     assert encoder == cfg.codec == cfg.model.head.decoder
+
+
+@pytest.mark.parametrize('path', [
+    path for path in PATHS if 'celebamask' in path or 'segmentation' in path])
+def test_flips_swap_sides(config, path):
+    # a mirrored left eye is a right one
+    dataset = config(path).train_dataloader.dataset
+    names = DATASETS.build(dict(dataset, lazy_init=True)).metainfo['classes']
+    flip, = [step for step in dataset.pipeline if step.type == 'RandomFlip']
+    swapped = {(names[one], names[two]) for one, two in flip.swap_seg_labels}
+    assert swapped == {(name, f'r{name[1:]}') for name in names
+                       if f'r{name[1:]}' in names and name[0] == 'l'}
+    assert len(swapped) == 3
+
+
+def test_levels_meet_at_one_size(config, teachers):
+    # nothing is resized between the pyramid and the decoder
+    cfg = config('configs/distill/dreamteacher_resnet50_celebahq.py')
+    share_teacher(cfg.model, teachers)
+    model = MODELS.build(cfg.model).eval()
+    with torch.no_grad():
+        _, student = model.student_features(
+            model.backbone, torch.zeros(1, 3, 256, 256))
+    sides = []
+    for connection in model.connections:
+        wanted = model.teacher.feature_shapes[connection.teacher_tap]
+        assert student[connection.student_tap].shape[2:] == wanted[1:]
+        sides.append(wanted[1])
+    assert sides == [64, 32, 16, 8]
+
+
+@pytest.mark.parametrize('path', tasks('joint'))
+def test_joint_is_its_baseline(path):
+    # the task's model, its data and its schedule are the baseline's
+    name = Path(path).name.replace('joint-repfusion_', '')
+    baseline, = [one for one in PATHS if Path(one).name == name]
+    cfg, wanted = read(path), read(baseline)
+    assert cfg.model.task == wanted.model
+    differ = same_but(cfg._cfg_dict, wanted._cfg_dict)
+    assert {key.split('.')[0] for key in differ} <= {
+        'model', 'custom_hooks', 'randomness', 'train_dataloader'}
+    if 'train_dataloader.dataset.pipeline' in differ:
+        ours, theirs = (one.train_dataloader.dataset.pipeline
+                        for one in (cfg, wanted))
+        assert ours[:-1] == theirs[:-1]
+        assert ours[-1] == dict(theirs[-1], pack_transformed=True)
 
 
 def same_but(one, two, path=''):
@@ -272,8 +321,9 @@ def test_every_student_has_a_baseline():
         if rest == 'celebahq':
             assert name in starts, path
             continue
-        for wanted in (f'{backbone}_{rest}', f'{backbone}_repfusion-init_{rest}'):
-            assert f'configs/mmpretrain/{wanted}.py' in PATHS, path
+        for middle in ('', 'repfusion-init_'):
+            wanted = f'configs/mmpretrain/{backbone}_{middle}{rest}.py'
+            assert wanted in PATHS, path
 
 
 @functools.cache
@@ -298,8 +348,8 @@ def test_stage_one_leads_to_stage_two(config):
         kind, end = Path(name).stem.split('_')
         key = dict(iter='max_iters', epoch='max_epochs')[kind]
         assert first.train_cfg[key] == int(end), path
-        if cfg.default_scope != 'mmpretrain':
-            pytest.importorskip(cfg.default_scope)
+        if find_spec(cfg.default_scope) is None:
+            continue
         # and its backbone is the same one
         ours = student(cfg).to_dict()
         ours.pop('init_cfg')

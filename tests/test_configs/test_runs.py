@@ -4,6 +4,7 @@ Students are as large as they are, teachers are shrunken. One config of each
 kind runs always, the others only among the slow tests.
 """
 import importlib.util
+import json
 import os
 import pickle
 from pathlib import Path
@@ -29,14 +30,20 @@ KINDS = {
     'configs/mmpretrain/resnet18_1xb128-200e_cifar10.py',
     'configs/mmpretrain/resnet18_repfusion-init_1xb128-200e_cifar10.py',
     'configs/dpm/unet_32px_cifar10.py',
+    'configs/distill/repfusion_resnet18_celebahq.py',
+    'configs/mmseg/bisenetv1-r18_2xb8-160k_celebamask-hq-448x448.py',
+    'configs/mmpose/resnet50_8xb64-60e_wflw-256x256.py',
+    'configs/joint/joint-repfusion_bisenetv1-r18_2xb8-160k_celebamask-hq-'
+    '448x448.py',
+    'configs/joint/joint-repfusion_resnet50_8xb64-60e_wflw-256x256.py',
 }
 # the demo's have tests of their own; a probe is no training
 PATHS = sorted(
     str(path.relative_to(ROOT))
-    for folder in ('distill', 'dpm', 'mmpretrain')
+    for folder in ('distill', 'dpm', 'joint', 'mmpose', 'mmpretrain', 'mmseg')
     for path in ROOT.glob(f'configs/{folder}/*.py')
     if not path.name.startswith('probe'))
-SMALL = dict(block_out_channels=(8, 8, 8, 8), norm_num_groups=4)
+METRICS = dict(mmpretrain='accuracy/top1', mmseg='mIoU', mmpose='NME')
 FLAGS = dict(num_channels=32, num_res_blocks=1, num_head_channels=16)
 RNG = np.random.default_rng(0)
 
@@ -85,11 +92,48 @@ def write_folders(folder):
         images(folder / f'val/{name}', ['0.jpg', '1.jpg'])
 
 
-def write_denoiser(folder):
-    """The architecture of google/ddpm-cifar10-32, but thin."""
+def write_celebamask_hq(folder):
+    for split, count in (('train', 4), ('val', 2), ('test', 2)):
+        images(folder / f'images/{split}', [f'{i}.jpg' for i in range(count)],
+               (512, 512))
+        (folder / f'annotations/{split}').mkdir(parents=True)
+        for i in range(count):  # blocks of each class, 0 to 18
+            mask = RNG.integers(0, 19, (8, 8), dtype=np.uint8)
+            cv2.imwrite(str(folder / f'annotations/{split}/{i}.png'),
+                        mask.repeat(64, 0).repeat(64, 1))
+
+
+def write_wflw(folder):
+    images(folder / 'images', [f'{i}.jpg' for i in range(4)], (300, 260))
+    for split, count in (('train', 4), ('test', 2)):
+        people = []
+        for i in range(count):
+            keypoints = np.full((98, 3), 2.)
+            keypoints[:, :2] = RNG.uniform(70, 190, (98, 2))
+            people.append(dict(
+                id=i, image_id=i, category_id=1, iscrowd=0, area=1.,
+                bbox=[70, 70, 120, 120], center=[130, 130], scale=0.75,
+                num_keypoints=98, keypoints=keypoints.ravel().tolist()))
+        path = folder / f'annotations/face_landmarks_wflw_{split}.json'
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(dict(
+            images=[dict(id=i, file_name=f'{i}.jpg', width=260, height=300)
+                    for i in range(count)],
+            annotations=people, categories=[dict(id=1, name='person')])))
+
+
+def thin(denoiser):
+    """A denoiser's config with few channels."""
+    levels = len(denoiser['block_out_channels'])
+    return dict(denoiser, block_out_channels=(8, ) * levels,
+                norm_num_groups=4)
+
+
+def write_denoiser(folder, name):
+    """The architecture of a released denoiser, but thin."""
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
-    cfg = Config.fromfile(ROOT / 'configs/dpm/unet_32px_cifar10.py')
-    DDPMPipeline(UNet2DModel(**{**cfg.model.denoiser, **SMALL}),
+    cfg = Config.fromfile(ROOT / f'configs/dpm/{name}.py')
+    DDPMPipeline(UNet2DModel(**thin(cfg.model.denoiser)),
                  DDPMScheduler()).save_pretrained(folder)
 
 
@@ -122,7 +166,10 @@ def sandbox(tmp_path_factory):
     write_imagenet(data / 'imagenet')
     write_folders(data / 'my_images')
     write_guided_diffusion(data / 'guided_diffusion/64x64_diffusion.pt')
-    write_denoiser(folder / 'denoiser')
+    write_celebamask_hq(data / 'celebamask_hq')
+    write_wflw(data / 'wflw')
+    write_denoiser(folder / 'denoiser', 'unet_32px_cifar10')
+    write_denoiser(folder / 'celebahq', 'unet_256px_celebahq')
     return folder
 
 
@@ -146,13 +193,22 @@ def weights(model):
     return {key: value.clone() for key, value in part.state_dict().items()}
 
 
-def build(model):
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
+def build(model, scope):
+    with DefaultScope.overwrite_default_scope(scope):
         return MODELS.build(model)
 
 
+def student(cfg):
+    """The part of a task's model that stage 1 distils, and where it is."""
+    backbone = cfg.model.get('backbone', {})
+    if 'backbone_cfg' in backbone:  # BiSeNetV1
+        return backbone.backbone_cfg, 'context_path.backbone.'
+    return backbone, ''
+
+
 def shrink(cfg, work_dir):
-    """Two steps of four images, and a small teacher."""
+    """Two steps of four images, or two large ones, and a small teacher."""
+    faces = 'celeba' in cfg.filename or 'wflw' in cfg.filename
     by_epoch = cfg.train_cfg.by_epoch
     steps = dict(max_epochs=1, val_interval=1) if by_epoch else \
         dict(max_iters=2, val_interval=2)
@@ -165,14 +221,16 @@ def shrink(cfg, work_dir):
     for split in ('train', 'val', 'test'):
         if cfg.get(f'{split}_dataloader'):
             cfg[f'{split}_dataloader'].update(
-                batch_size=4, num_workers=0, persistent_workers=False)
+                batch_size=2 if faces else 4, num_workers=0,
+                persistent_workers=False)
     teacher = cfg.model.get('teacher', dict(type=''))
     if teacher['type'] == 'repfusion_mm.UNetTeacher':
-        teacher.pretrained = 'denoiser'
+        teacher.pretrained = 'celebahq' if 'celebahq' in teacher.pretrained \
+            else 'denoiser'
     elif teacher['type'] == 'repfusion_mm.GuidedDiffusionTeacher':
         teacher.update(FLAGS)
     if cfg.model.type == 'repfusion_mm.DPM':
-        cfg.model.denoiser.update(SMALL)
+        cfg.model.denoiser.update(thin(cfg.model.denoiser))
         cfg.custom_hooks[-1].update(num_samples=1, sampling_steps=2)
 
 
@@ -181,11 +239,12 @@ def checkpoint_of(cfg):
     if cfg.model.get('teacher', {}).get('type') == \
             'repfusion_mm.ClassifierTeacher':
         path, prefix = cfg.model.teacher.checkpoint, ''
-        model = build(Config.fromfile(cfg.model.teacher.model).model)
-    elif 'init_cfg' in cfg.model.get('backbone', {}):
-        path, prefix = cfg.model.backbone.init_cfg.checkpoint, 'backbone.'
-        model = build({key: value for key, value
-                       in cfg.model.backbone.items() if key != 'init_cfg'})
+        model = build(Config.fromfile(cfg.model.teacher.model).model,
+                      cfg.default_scope)
+    elif 'init_cfg' in student(cfg)[0]:
+        backbone = dict(student(cfg)[0])
+        path, prefix = backbone.pop('init_cfg').checkpoint, 'backbone.'
+        model = build(backbone, cfg.default_scope)
     else:
         return None
     os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -198,11 +257,16 @@ def checkpoint_of(cfg):
     pytest.param(path, marks=() if path in KINDS else pytest.mark.slow)
     for path in PATHS])
 def test_two_steps(sandbox, monkeypatch, tmp_path, path):
-    from mmpretrain.datasets import CIFAR10
     monkeypatch.chdir(sandbox)
-    # the images are not the released ones, and their checksums differ
-    monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
     cfg = Config.fromfile(path)
+    scope = cfg.get('backbone', {}).get('type', '').split('.')[0]
+    for name in {'mmseg', 'mmpose'} & {cfg.default_scope, scope}:
+        pytest.importorskip(name)
+    if 'cifar' in path:
+        from mmpretrain.datasets import CIFAR10
+
+        # the images are not the released ones, and their checksums differ
+        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
     shrink(cfg, tmp_path)
     given = checkpoint_of(cfg)
     runner, record = Runner.from_cfg(cfg), Record()
@@ -217,24 +281,28 @@ def test_two_steps(sandbox, monkeypatch, tmp_path, path):
     assert len(moved) > 0.5 * len(end)
     saved = torch.load((tmp_path / 'last_checkpoint').read_text(),
                        weights_only=False)['state_dict']
-    if 'backbone' in cfg.model:
-        kept = {key[len('backbone.'):] for key in saved
-                if key.startswith('backbone.')}
+    prefix = 'task.backbone.' if 'task' in cfg.model else 'backbone.'
+    if 'denoiser' not in cfg.model:
+        kept = {key[len(prefix):] for key in saved if key.startswith(prefix)}
         assert kept == set(end)
     if 'teacher' in cfg.model:
         assert not any(key.startswith('teacher.') for key in saved)
         learns = cfg.model.time_sampler.type == 'repfusion_mm.ReinforcedTime'
         assert ('loss_policy' in record.losses[0]) == learns
-    elif cfg.model.type == 'ImageClassifier':
-        top1 = runner.message_hub.get_scalar('val/accuracy/top1').current()
-        assert 0 <= top1 <= 100
-    else:
+    if cfg.get('val_dataloader'):
+        metric = runner.message_hub.get_scalar(
+            f'val/{METRICS[cfg.default_scope]}').current()
+        assert 0 <= metric <= 100
+    if 'denoiser' in cfg.model:
         assert (tmp_path / 'dpm/unet/config.json').is_file()
     if given and 'teacher' not in cfg.model:
         # the step began at the distilled weights
         distilled = torch.load(given)['state_dict']
-        assert {f'backbone.{key}' for key in record.start} == set(distilled)
-        for key, value in record.start.items():
+        where = student(cfg)[1]
+        start = {key[len(where):]: value for key, value
+                 in record.start.items() if key.startswith(where)}
+        assert {f'backbone.{key}' for key in start} == set(distilled)
+        for key, value in start.items():
             assert torch.equal(value, distilled[f'backbone.{key}'])
     if given:
         os.remove(given)

@@ -1,9 +1,12 @@
 """What the schedules do to the learning rate, by the real Runner."""
+import copy
+
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseModel
+from mmengine.registry import PARAM_SCHEDULERS
 from mmengine.runner import Runner
 from torch import nn
 
@@ -94,6 +97,72 @@ def test_adamw(train, name, peak, epochs):
     assert decay == {
         'layer.weight': 0.05, 'layer.bias': 0, 'norm.weight': 0,
         'norm.bias': 0, 'gamma': 0, 'pos_embed': 0}
+
+
+@pytest.fixture
+def rates(root):
+    """The learning rate at each iteration, without any training."""
+
+    def run(name, steps, per_epoch):
+        cfg = Config.fromfile(root / f'configs/_base_/schedules/{name}.py')
+        parameter = nn.Parameter(torch.zeros(1))
+        optimizer = torch.optim.SGD([parameter],
+                                    lr=cfg.optim_wrapper.optimizer.lr)
+        schedulers = []
+        for one in copy.deepcopy(cfg.param_scheduler):
+            cls = PARAM_SCHEDULERS.get(one.pop('type'))
+            if one.pop('convert_to_iter_based', False):
+                schedulers.append(cls.build_iter_from_epoch(
+                    optimizer=optimizer, epoch_length=per_epoch, **one))
+            else:
+                schedulers.append(cls(optimizer=optimizer, **one))
+        found = []
+        for step in range(steps):
+            found.append(optimizer.param_groups[0]['lr'])
+            optimizer.step()
+            for scheduler in schedulers:
+                if not scheduler.by_epoch or (step + 1) % per_epoch == 0:
+                    scheduler.step()
+        return found
+
+    return run
+
+
+def test_segmentation_as_published(rates):
+    # 1000 iterations of warm-up to 5e-3, then down to 160k
+    found = rates('sgd_160k', 2500, 1000)
+    assert found[0] == pytest.approx(5e-4)
+    assert found[500] == pytest.approx((5e-4 + 5e-3) / 2, rel=2e-3)
+    assert max(found) == pytest.approx(5e-3, rel=2e-3)
+    for step in (1001, 2000, 2499):
+        share = 1 - (step - 1000) / 159000
+        assert found[step] == pytest.approx(
+            1e-4 + (5e-3 - 1e-4) * share**0.9, rel=1e-3)
+
+
+def test_segformer(rates):
+    found = rates('adamw_160k', 3000, 1000)
+    assert found[0] == pytest.approx(6e-11)
+    assert max(found) == pytest.approx(6e-5, rel=2e-3)
+    assert found[2999] == pytest.approx(6e-5 * (1 - 1499 / 158500), rel=1e-3)
+
+
+def test_landmarks_as_published(rates):
+    # 500 iterations of warm-up, steps at 40 and 55 of 60 epochs
+    found = rates('adam_60e', 6000, 100)
+    assert found[0] == pytest.approx(2e-6)
+    assert found[250] == pytest.approx(1e-3, rel=1e-2)
+    for epoch, rate in ((5, 2e-3), (39, 2e-3), (40, 2e-4), (54, 2e-4),
+                        (55, 2e-5), (59, 2e-5)):
+        assert found[100 * epoch + 1] == pytest.approx(rate)
+
+
+def test_rtmpose(rates):
+    found = rates('adamw_60e', 6000, 100)
+    assert found[0] == pytest.approx(4e-8)
+    assert found[1100] == found[2900] == pytest.approx(4e-3)
+    assert found[4500] == pytest.approx((4e-3 + 2e-4) / 2, rel=2e-3)
+    assert found[5999] == pytest.approx(2e-4, rel=2e-3)
 
 
 def test_curiosity_as_published(root):

@@ -68,6 +68,15 @@ def test_sides_are_pairs(folder):
                      ('l_ear', 'r_ear')]
 
 
+def test_flip(folder):
+    # mirrored, and each side under the other's id
+    flip = dict(type='mmseg.RandomFlip', prob=1.,
+                swap_seg_labels=CelebAMaskHQ.SIDES)
+    found = build(folder, pipeline=[*LOAD, flip])[0]['gt_seg_map'][0]
+    wanted = [0, 1, 2, 3, 5, 4, 7, 6, 9, 8, *range(10, 19)][::-1]
+    assert found.tolist() == wanted
+
+
 def test_two_choices(folder):
     with pytest.raises(ValueError, match='`background` is False.*hair'):
         build(folder, background=False, metainfo=dict(classes=('hair', )))

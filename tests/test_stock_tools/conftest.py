@@ -104,7 +104,8 @@ def write_masks():
             mask[4:14, 4:14], mask[18:28, 10:30] = 1, 2
             image = rng.integers(0, 60, (SIDE, SIDE, 3)) + \
                 mask[..., None] * 90
-            cv2.imwrite(str(folder / f'images/{index}.png'), image)
+            cv2.imwrite(str(folder / f'images/{index}.png'),
+                        image.astype(np.uint8))
             cv2.imwrite(str(folder / f'masks/{index}.png'), mask)
 
     return write

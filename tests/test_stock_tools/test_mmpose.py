@@ -65,6 +65,7 @@ test_evaluator = val_evaluator
 train_cfg = dict(by_epoch=True, max_epochs=1, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()
+randomness = dict(seed=0)
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=1e-3))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),

@@ -4,6 +4,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 CONFIG = '''
 default_scope = 'mmseg'
@@ -15,7 +16,8 @@ model = dict(
             type='SegDataPreProcessor', mean=[127.5] * 3, std=[127.5] * 3,
             bgr_to_rgb=True, size=(32, 32), seg_pad_val=255),
         backbone=dict(type='ResNet', depth=18, base_channels=4,
-                      stem_channels=4, norm_cfg=dict(type='BN')),
+                      stem_channels=4, strides=(1, 2, 1, 1),
+                      norm_cfg=dict(type='BN')),
         decode_head=dict(
             type='FCNHead', in_channels=32, in_index=3, channels=8,
             num_convs=1, num_classes=3, norm_cfg=dict(type='BN'),
@@ -50,6 +52,7 @@ test_evaluator = val_evaluator
 train_cfg = dict(by_epoch=False, max_iters=3, val_interval=3)
 val_cfg = dict()
 test_cfg = dict()
+randomness = dict(seed=0)
 optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),
@@ -87,6 +90,18 @@ def pixels(folder):
             for path in folder.glob('*.png')}
 
 
+@pytest.fixture
+def checkpoint(trained, weights, tmp_path):
+    """What was trained, with a classifier that does not favour a class."""
+    state = weights(trained / 'work_dirs/joint/iter_3.pth')
+    weight = torch.randn_like(state['task.decode_head.conv_seg.weight'])
+    weight -= weight.mean(1, keepdim=True)
+    state['task.decode_head.conv_seg.weight'] = weight
+    state['task.decode_head.conv_seg.bias'].zero_()
+    torch.save(dict(state_dict=state), tmp_path / 'checkpoint.pth')
+    return tmp_path / 'checkpoint.pth'
+
+
 def test_train(trained, rows, weights):
     work = trained / 'work_dirs/joint'
     logged = rows(work)
@@ -100,8 +115,7 @@ def test_train(trained, rows, weights):
         'task', 'connections', 'time_sampler', 'reward'}
 
 
-def test_test(trained, stock, task_alone, tmp_path):
-    checkpoint = trained / 'work_dirs/joint/iter_3.pth'
+def test_test(trained, checkpoint, stock, task_alone, tmp_path):
     printed = stock(
         'mmseg', 'test.py', 'joint.py', checkpoint, '--work-dir', tmp_path,
         '--out', tmp_path / 'out', '--show-dir', tmp_path / 'show',
@@ -109,6 +123,7 @@ def test_test(trained, stock, task_alone, tmp_path):
     assert 'mIoU' in printed
     masks = pixels(tmp_path / 'out')
     assert sorted(masks) == ['0', '1', '2', '3']
+    assert len(np.unique(list(masks.values()))) > 1
     alone = task_alone(trained / 'joint.py', checkpoint)
     for sample in alone:
         name = sample.img_path.split('/')[-1][:-len('.png')]
@@ -118,9 +133,8 @@ def test_test(trained, stock, task_alone, tmp_path):
 
 
 @pytest.mark.slow
-def test_tta(trained, stock, task_alone, tmp_path):
+def test_tta(trained, checkpoint, stock, task_alone, tmp_path):
     """The mean of the probabilities of an image and of its mirror image."""
-    checkpoint = trained / 'work_dirs/joint/iter_3.pth'
     printed = stock(
         'mmseg', 'test.py', 'joint.py', checkpoint, '--tta', '--work-dir',
         tmp_path, '--out', tmp_path / 'out', cwd=trained)

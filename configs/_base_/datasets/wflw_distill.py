@@ -1,5 +1,5 @@
 # WFLW with its landmarks in pixels of the input, for distillation.
-_base_ = './wflw.py'
+_base_ = './wflw_bs64.py'
 
 train_dataloader = dict(
     batch_size=32,  # on each of 4 GPUs

@@ -1,4 +1,5 @@
-# Stage 1 as published, whatever the data set, the teacher and the student.
+# Stage 1 as published, whatever the data set, the teacher and the student, but
+# for the policy's baseline: published without, `time_sampler.baseline='none'`.
 _base_ = '../default_runtime.py'
 
 model = dict(

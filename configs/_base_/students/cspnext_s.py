@@ -1,4 +1,4 @@
-# CSPNeXt-s of mmpose, RTMPose-s's backbone, 4.0 M parameters.
+# CSPNeXt-s of mmpose, RTMPose-s's backbone, 4.4 M parameters.
 backbone = dict(
     type='mmpose.CSPNeXt',
     arch='P5',

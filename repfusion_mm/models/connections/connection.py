@@ -64,6 +64,13 @@ class Connection(nn.Module):
                 f'{type(self.loss).__name__} needs a map (C, H, W)'
                 + ('' if self.loss.needs_maps else ' or a vector (C,)')
                 + '; tap a layer before the pooling')
+        if len(teacher_shape) not in (1, 3) or \
+                (self.loss.needs_maps and len(teacher_shape) != 3):
+            raise ValueError(
+                f'`connections.teacher_tap` {teacher_tap!r} gives features of '
+                f'shape {tuple(teacher_shape)}, but '
+                f'{type(self.loss).__name__} needs a map (C, H, W); set '
+                '`pool=True` in a HintLoss, or tap a layer before the pooling')
         self.projector = nn.Conv2d(student_shape[0], teacher_shape[0], 1) \
             if len(student_shape) == 3 else \
             nn.Linear(student_shape[0], teacher_shape[0])

@@ -145,7 +145,7 @@ class Distiller(BaseModel):
             losses['mean_reward'] = (reward * mask).sum() / \
                 mask.sum().clamp(min=1)
         if not sum(losses.values()).isfinite():
-            raise _not_finite(student, ranges)
+            raise _not_finite(student, ranges, losses)
         return losses
 
     def _find_student(self, student: nn.Module, paths: Sequence[str],
@@ -254,15 +254,18 @@ def _as_tuple(output: Any) -> tuple:
 
 
 def _not_finite(student: Dict[str, Tensor],
-                ranges: List[Dict[str, Tensor]]) -> FloatingPointError:
-    """The error that names the features that are not finite."""
+                ranges: List[Dict[str, Tensor]],
+                losses: Dict[str, Tensor]) -> FloatingPointError:
+    """The error that names the features, or losses, that are not finite."""
     wrong = [f'the student\'s {tap!r}' for tap, feature in student.items()
              if not feature.isfinite().all()]
     wrong += [f'the teacher\'s {tap!r}' for features in ranges
               for tap, feature in features.items()
               if not feature.isfinite().all()]
+    if not wrong:
+        wrong = [name for name, loss in losses.items()
+                 if not loss.isfinite()]
     return FloatingPointError(
-        'NaN or infinity in ' + (', '.join(dict.fromkeys(wrong)) or
-                                 'a feature loss of finite features') +
-        '; stopped before the weights are changed. Lower the learning rate, '
-        'or compute in float32')
+        f'NaN or infinity in {", ".join(dict.fromkeys(wrong))}; stopped '
+        'before the weights are changed. Lower the learning rate, or compute '
+        'in float32')

@@ -1,4 +1,5 @@
 """Stage 1 and 2 of RepFusion in one run, inside any task's own training."""
+import copy
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
@@ -188,11 +189,13 @@ class JointRepFusion(Distiller):
         is handed its rows of them when it asks for its features.
         """
         labelled = labelled_mask(data_samples)
+        # with no label at all the losses are computed, and count nothing: on
+        # several GPUs all have the same collective calls and gradients
+        weight = 1.
         if not labelled.any():
-            # zero times every weight, so that DDP sees every gradient
-            zero = sum(p.sum() for p in self.task.parameters()
-                       if p.requires_grad) * 0.
-            return dict(loss_no_label=zero)
+            weight = 0.
+            labelled = torch.ones_like(labelled)
+            data_samples = [_any_label(sample) for sample in data_samples]
         rows = labelled.nonzero()[:, 0]
         asked = []
 
@@ -211,7 +214,8 @@ class JointRepFusion(Distiller):
                 f'`task`: the loss of {type(self.task).__name__} does not ask '
                 'its `extract_feat` for features, so that it cannot be '
                 'distilled jointly; use RepFusion on its backbone instead')
-        return losses
+        return {name: _weighted(loss, weight) if 'loss' in name else loss
+                for name, loss in losses.items()} if weight != 1 else losses
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str,
                               *args: Any) -> None:
@@ -220,6 +224,20 @@ class JointRepFusion(Distiller):
                 if key[len(prefix):].split('.')[0] in PARTS:
                     del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _any_label(sample: Any) -> Any:
+    """An unlabelled sample as a loss can take it; masks and points can be."""
+    if 'gt_label' not in sample:
+        return sample
+    sample = copy.copy(sample)
+    sample.gt_label = torch.zeros_like(sample.gt_label)
+    return sample
+
+
+def _weighted(loss: Any, weight: float) -> Any:
+    return [one * weight for one in loss] if isinstance(loss, list) \
+        else loss * weight
 
 
 def _rows(features: Any, rows: Tensor) -> Any:

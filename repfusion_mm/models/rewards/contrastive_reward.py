@@ -21,7 +21,9 @@ class ContrastiveReward(nn.Module):
 
     Features at different t differ by more than their images do, so that a
     batch of mixed t could be told apart by t alone. The features are therefore
-    standardised with running statistics of their own range of t first.
+    standardised with running statistics of their own range of t first. Until
+    a range has been seen often enough for statistics, its images have no
+    reward.
 
     Args:
         feature_shapes (dict[str, Sequence[int]]): Shape of each teacher
@@ -45,6 +47,7 @@ class ContrastiveReward(nn.Module):
     reads_labels = False
     num_ranges = 20  # of t, with statistics of their own
     momentum = 0.05
+    least_seen = 32  # views of a range before its statistics are used
 
     def __init__(self,
                  feature_shapes: Dict[str, Sequence[int]],
@@ -95,8 +98,8 @@ class ContrastiveReward(nn.Module):
             timesteps (Tensor): Those of the features, long, (N,).
 
         Returns:
-            tuple: The reward (N,), a mask (N,) of all images, and the
-            projection's own loss, ``loss_reward``.
+            tuple: The reward (N,), a mask (N,) of the images whose range of t
+            is known, and the projection's own loss, ``loss_reward``.
 
         Raises:
             ValueError: If the batch has a single image, which has none to be
@@ -119,9 +122,11 @@ class ContrastiveReward(nn.Module):
         target = torch.arange(len(images), device=images.device)
         loss = (F.cross_entropy(similarity, target, reduction='none') +
                 F.cross_entropy(similarity.T, target, reduction='none')) / 2
-        mask = torch.ones_like(target, dtype=torch.bool)
+        mask = self.seen[ranges, 0] >= self.least_seen
+        loss = loss * mask
         return -loss.detach(), mask, dict(
-            loss_reward=self.loss_weight * loss.mean())
+            loss_reward=self.loss_weight * loss.sum() /
+            mask.sum().clamp(min=1))
 
     def second_view(self, images: Tensor) -> Tensor:
         """Each image cropped, enlarged and mirrored at random.
@@ -148,8 +153,9 @@ class ContrastiveReward(nn.Module):
         member = F.one_hot(ranges, self.num_ranges).to(features.dtype)
         count = member.sum(0)[:, None]
         share = count.clamp(min=1)
-        # the first features of a range count in full
-        rate = torch.where(self.seen > 0, self.momentum, 1.) * (count > 0)
+        # a true mean at first, a running one later
+        rate = (count / (self.seen + count).clamp(min=1)).clamp(
+            min=self.momentum) * (count > 0)
         self.mean += rate * (member.T @ features / share - self.mean)
         self.square += rate * (
             member.T @ features**2 / share - self.square)

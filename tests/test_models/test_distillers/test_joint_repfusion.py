@@ -167,7 +167,14 @@ def test_no_label(joint, batch, task):
     module = joint(task)
     data = module.data_preprocessor(batch(task, [-1, -1]), True)
     losses = module(**data, mode='loss')
-    assert task_losses(losses)['loss_no_label'].item() == 0
+    ours = {name: loss for name, loss in task_losses(losses).items()
+            if 'loss' in name}
+    assert ours and all(loss.item() == 0 for loss in ours.values())
+    # the same keys as where there are labels, and the samples as they were
+    labelled = module.data_preprocessor(batch(task, [1, 2]), True)
+    assert set(module(**labelled, mode='loss')) == set(losses)
+    if task == 'cls':
+        assert [s.gt_label.item() for s in data['data_samples']] == [-1, -1]
     module.parse_losses(losses)[0].backward()
     for name, p in module.named_parameters():
         assert p.grad is not None, name

@@ -1,5 +1,7 @@
 # WFLW, 98 landmarks of faces: heatmaps of 64x64 for images of 256x256. In
-# mmpose's format, data/wflw/images/ and data/wflw/annotations/.
+# mmpose's format: data/wflw/images/ and data/wflw/annotations/. The name of
+# this file is not wflw.py, or mmpose would read it as its table of landmarks.
+#
 # `tools/test.py` on one of the six subsets, which are largepose, expression,
 # illumination, makeup, occlusion and blur:
 #   --cfg-options test_dataloader.dataset.ann_file=annotations/face_landmarks_wflw_test_blur.json

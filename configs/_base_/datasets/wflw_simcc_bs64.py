@@ -1,5 +1,5 @@
 # WFLW, with a distribution over x and one over y for each landmark.
-_base_ = './wflw.py'
+_base_ = './wflw_bs64.py'
 
 codec = dict(
     _delete_=True,
