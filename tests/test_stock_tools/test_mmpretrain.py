@@ -9,9 +9,6 @@ from mmengine.config import Config
 
 STAGE_1 = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 STAGE_2 = 'configs/demo/resnet18_repfusion_digits.py'
-NO_WORKERS = pytest.mark.xfail(
-    strict=True, reason='the loaders of configs/_base_/datasets/digits*.py '
-    'lack `persistent_workers=False`')
 # the demo's classifier; its data preprocessor is at the top level
 CONFIG = '''
 _base_ = 'ROOT/configs/demo/resnet18_scratch_digits.py'
@@ -67,9 +64,7 @@ def trained(stock, root, pipeline_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp('mmpretrain')
     shutil.copytree(pipeline_folder, folder / 'teacher')
     (folder / 'joint.py').write_text(CONFIG.replace('ROOT', str(root)))
-    # see test_workers
-    stock('mmpretrain', 'train.py', 'joint.py', '--no-persistent-workers',
-          cwd=folder)
+    stock('mmpretrain', 'train.py', 'joint.py', cwd=folder)
     (folder / 'teacher').rename(folder / 'gone')
     return folder
 
@@ -78,7 +73,6 @@ def predictions(path):
     return pickle.loads(path.read_bytes())
 
 
-@NO_WORKERS
 def test_workers(root):
     """mmpretrain's train.py keeps the workers of a loader that does not say.
 
@@ -93,7 +87,6 @@ def test_workers(root):
 
 
 @pytest.mark.slow
-@NO_WORKERS
 def test_stage_1(stage_1, rows, weights):
     logged = rows(stage_1)
     assert [row['step'] for row in logged] == [1, 2, 3]
@@ -106,7 +99,6 @@ def test_stage_1(stage_1, rows, weights):
 
 
 @pytest.mark.slow
-@NO_WORKERS
 def test_stage_2_starts_from_it(stage_1, stage_2, weights):
     one = weights(stage_1 / 'iter_3.pth')
     two = weights(stage_2 / 'iter_1.pth')
@@ -118,7 +110,6 @@ def test_stage_2_starts_from_it(stage_1, stage_2, weights):
 
 
 @pytest.mark.slow
-@NO_WORKERS
 def test_stage_2_is_tested(stage_2, checkout, stock, tmp_path):
     out = tmp_path / 'out.pkl'
     printed = stock('mmpretrain', 'test.py', STAGE_2, stage_2 / 'iter_1.pth',

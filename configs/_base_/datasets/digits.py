@@ -15,6 +15,7 @@ test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=40,
     num_workers=0,
+    persistent_workers=False,  # mmpretrain's train.py sets it otherwise
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='RepeatDataset',
@@ -31,6 +32,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=100,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='repfusion_mm.Digits', split='val', pipeline=test_pipeline))
@@ -38,6 +40,7 @@ val_evaluator = dict(type='Accuracy', topk=1)
 test_dataloader = dict(
     batch_size=100,
     num_workers=0,
+    persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='repfusion_mm.Digits', split='test', pipeline=test_pipeline))
