@@ -68,7 +68,8 @@ def test_wheel(installed, root):
 def test_training_from_the_wheel(installed, pipeline_folder, stock, weights,
                                  tmp_path):
     stock('mmpretrain', 'train.py', installed / 'repfusion_mm' / STAGE_1,
-          '--work-dir', 'work', '--cfg-options', 'train_cfg.max_iters=1', 'param_scheduler=None',
+          '--work-dir', 'work', '--cfg-options', 'train_cfg.max_iters=1',
+          'param_scheduler=None',
           f'model.teacher.pretrained={pipeline_folder}',
           cwd=tmp_path, PYTHONPATH=str(installed))
     assert 'backbone.conv1.weight' in weights(tmp_path / 'work/iter_1.pth')
