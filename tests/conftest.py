@@ -28,15 +28,18 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.skip(reason='no GPU'))
 
 
+def _subclasses(cls):
+    return [each for one in cls.__subclasses__()
+            for each in (one, *_subclasses(one))]
+
+
 @pytest.fixture(autouse=True)
 def fresh():
     """Every test starts from the same seed and without MMEngine's globals."""
-    from mmengine.logging import MessageHub, MMLogger
-    from mmengine.registry import DefaultScope
-    from mmengine.visualization import Visualizer
+    from mmengine.utils import ManagerMixin
     torch.manual_seed(0)
     yield
-    for manager in (DefaultScope, MMLogger, MessageHub, Visualizer):
+    for manager in _subclasses(ManagerMixin):
         manager._instance_dict.clear()
 
 

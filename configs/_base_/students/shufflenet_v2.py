@@ -2,6 +2,6 @@
 # 8 and not by 32.
 backbone = dict(
     type='repfusion_mm.StridedBackbone',
-    backbone=dict(type='ShuffleNetV2'),
+    backbone=dict(type='mmpretrain.ShuffleNetV2'),
     strides={'conv1.conv': 1, 'maxpool': 1})
 feature_dim = 1024

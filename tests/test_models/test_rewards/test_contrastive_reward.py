@@ -9,10 +9,12 @@ RANGES, STEPS = 20, 1000
 @pytest.fixture
 def reward(build):
 
-    def make(width=6, **cfg):
-        return build(dict(
+    def make(width=6, least_seen=0, **cfg):
+        module = build(dict(
             type='repfusion_mm.ContrastiveReward', num_timesteps=STEPS,
             feature_shapes={'a': (width, 2, 3), 'b': (5, 4, 4)}, **cfg))
+        module.least_seen = least_seen
+        return module
 
     return make
 
@@ -60,12 +62,12 @@ def by_hand(module, first, second, timesteps, mean, spread):
 def statistics(*batches):
     """Mean and spread of each range of t, by loops, in float64.
 
-    The first features of a range count in full, later ones by 0.05.
+    A true mean at first, later ones count by at least 0.05.
     """
     width = batches[0][0].size(1)
     mean = torch.zeros(RANGES, width, dtype=torch.float64)
     square = torch.ones(RANGES, width, dtype=torch.float64)
-    seen = set()
+    seen = [0] * RANGES
     for first, second, timesteps in batches:
         members = {}
         for view in (first, second):
@@ -73,11 +75,11 @@ def statistics(*batches):
                                   timesteps.tolist()):
                 members.setdefault(t * RANGES // STEPS, []).append(feature)
         for k, found in members.items():
-            rate = 0.05 if k in seen else 1.
+            rate = max(0.05, len(found) / (seen[k] + len(found)))
             found = torch.stack(found)
             mean[k] += rate * (found.mean(0) - mean[k])
             square[k] += rate * (found.pow(2).mean(0) - square[k])
-            seen.add(k)
+            seen[k] += len(found)
     return mean, (square - mean**2).clamp(min=1e-6).sqrt()
 
 
@@ -97,6 +99,21 @@ def test_value(reward, temperature, tap):
     assert set(losses) == {'loss_reward'} and not value.requires_grad
     assert losses['loss_reward'].item() == pytest.approx(
         3 * wanted.mean().item(), rel=1e-4)
+
+
+def test_no_reward_before_there_are_statistics(reward):
+    """An image alone in its range would be compared with itself."""
+    module = reward(least_seen=8)
+    t = torch.tensor([0, 10, 20, 30, 700])
+    first, second = views(5)
+    value, mask, losses = call(module, first, second, t)
+    assert mask.tolist() == [True] * 4 + [False] and value[4] == 0
+    wanted = by_hand(module, first, second, t,
+                     *statistics((first, second, t)))
+    torch.testing.assert_close(value[:4].double(), -wanted[:4], rtol=1e-4,
+                               atol=1e-4)
+    assert losses['loss_reward'].item() == pytest.approx(
+        wanted[:4].mean().item(), rel=1e-3)
 
 
 def test_statistics_run(reward):
@@ -382,5 +399,9 @@ def test_inside_repfusion(build, repfusion, samples):
     # the other views at the very time steps that are to be judged
     assert len(seen) == 2 and torch.equal(seen[0][1], seen[1][1])
     assert not torch.equal(seen[0][0], seen[1][0])
+    # once its ranges of t are known it learns
+    module.reward.seen += module.reward.least_seen
+    losses = module(torch.rand(4, 3, 16, 16) * 2 - 1, samples([-1] * 4),
+                    mode='loss')
     losses['loss_reward'].backward()
     assert module.reward.projector.weight.grad.abs().sum() > 0
