@@ -37,7 +37,7 @@ SELECTION_SEED = 0  # chooses the fixed t; is not reported
 _SMALL_RESNET = dict(stem_channels=16, base_channels=16)
 SIZES = dict(
     # what two CPU cores can do in two hours: 16x16 pixels, a denoiser of
-    # 2.4 M parameters, a ResNet-18 with a quarter of the channels
+    # 2.7 M parameters, a ResNet-18 with a quarter of the channels
     smoke=dict(
         image_size=16,
         images_per_class=2000,

@@ -1,6 +1,6 @@
 # A diffusion model of CelebA-HQ, built like google/ddpm-ema-celebahq-256.
 _base_ = ['../_base_/datasets/celebahq_unlabelled.py',
-          '../_base_/iter_runtime.py']
+          '../_base_/dpm/ddpm.py']
 
 model = dict(
     type='repfusion_mm.DPM',
@@ -21,14 +21,5 @@ model = dict(
         add_attention=True))
 
 train_cfg = dict(by_epoch=False, max_iters=500000)
-optim_wrapper = dict(
-    optimizer=dict(type='Adam', lr=2e-5), clip_grad=dict(max_norm=1.))
-param_scheduler = dict(
-    type='LinearLR', start_factor=1e-4, end=5000, by_epoch=False)
+optim_wrapper = dict(optimizer=dict(lr=2e-5))
 auto_scale_lr = dict(base_batch_size=64)
-custom_hooks = [
-    dict(type='EMAHook', momentum=0.0001),
-    dict(type='repfusion_mm.DPMExportHook'),
-]
-# each process draws time steps and noise of its own
-randomness = dict(diff_rank_seed=True)

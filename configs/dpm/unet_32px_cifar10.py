@@ -1,6 +1,6 @@
 # A diffusion model of CIFAR-10, built like google/ddpm-cifar10-32.
 _base_ = ['../_base_/datasets/cifar10_unlabelled.py',
-          '../_base_/iter_runtime.py']
+          '../_base_/dpm/ddpm.py']
 
 model = dict(
     type='repfusion_mm.DPM',
@@ -20,14 +20,5 @@ model = dict(
         add_attention=True))
 
 train_cfg = dict(by_epoch=False, max_iters=400000)
-optim_wrapper = dict(
-    optimizer=dict(type='Adam', lr=2e-4), clip_grad=dict(max_norm=1.))
-param_scheduler = dict(
-    type='LinearLR', start_factor=1e-4, end=5000, by_epoch=False)
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
 auto_scale_lr = dict(base_batch_size=128)
-custom_hooks = [
-    dict(type='EMAHook', momentum=0.0001),
-    dict(type='repfusion_mm.DPMExportHook'),
-]
-# each process draws time steps and noise of its own
-randomness = dict(diff_rank_seed=True)
