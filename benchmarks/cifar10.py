@@ -10,15 +10,12 @@ share of labels, by a seed that is not reported.
 Everything runs from the public configs; finished jobs are kept in <out>/jobs
 and not run again.
 """
-import argparse
 import copy
-import logging
-import os
 import random
 import shutil
 from pathlib import Path
 
-from plan import ROOT, Plan, tool
+from study import Study, make_parser, parse, run_study
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog',
            'horse', 'ship', 'truck')
@@ -32,7 +29,6 @@ ARMS = dict(
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
     contrastive='repfusion-contrastive_resnet18_1xb128-200e_cifar10')
 NUM_VAL = 200  # validation images of each class, the last ones of training
-SELECTION_SEED = 0  # chooses the fixed t; is not reported
 
 _SMALL_RESNET = dict(stem_channels=16, base_channels=16)
 SIZES = dict(
@@ -74,39 +70,6 @@ SIZES = dict(
         num_bins=20, workers=12, amp=True))
 
 
-def parse_args(argv=None):
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        '--data', default='data/cifar10_images',
-        help='folder with train/<class>/*.jpg (or .png) and test/<class>/ '
-        '(default: %(default)s)')
-    parser.add_argument('--size', choices=list(SIZES), default='smoke',
-                        help='how large it all is (default: %(default)s)')
-    parser.add_argument('--out', help='folder of results (default: '
-                        'work_dirs/cifar10_<size>)')
-    parser.add_argument(
-        '--labels', nargs='+', type=int, default=[1, 10, 100],
-        help='percent of the images that are labelled (default: 1 10 100)')
-    parser.add_argument('--seeds', type=int, default=3,
-                        help='number of seeds (default: %(default)s)')
-    parser.add_argument('--first-seed', type=int, default=10,
-                        help='the seeds count from here (default: '
-                        '%(default)s)')
-    parser.add_argument('--arms', nargs='+', choices=list(ARMS),
-                        default=[arm for arm in ARMS if arm != 'constant'],
-                        help='what to compare (default: all but constant)')
-    parser.add_argument('--threads', type=int,
-                        help='threads of this process (default: torch\'s)')
-    args = parser.parse_args(argv)
-    if args.first_seed <= SELECTION_SEED:
-        parser.error(f'--first-seed must be above {SELECTION_SEED}, the seed '
-                     'that chooses the fixed t')
-    args.out = args.out or f'work_dirs/cifar10_{args.size}'
-    return args
-
-
 def list_images(folder, out, train_per_class, test_per_class):
     """Write train.txt, val.txt and test.txt for ``CustomDataset``.
 
@@ -145,19 +108,19 @@ def list_images(folder, out, train_per_class, test_per_class):
     return str(lists)
 
 
-class Study(Plan):
+class Cifar10(Study):
     """The jobs of one run."""
+    name = 'cifar10'
+    arms = ARMS
+    left_out = ('constant', )
+    sizes = SIZES
+    metric = 'accuracy'
 
     def __init__(self, args):
-        self.args, self.size = args, copy.deepcopy(SIZES[args.size])
-        self.size['both'] = dict(
-            self.size['finetune'], iters=self.size['distill']['iters'] +
-            self.size['finetune']['iters'])
         lists = list_images(args.data, Path(args.out),
-                            self.size['images_per_class'],
-                            self.size['test_per_class'])
-        super().__init__(args.out, lists.encode())
-        self.train, self.test = tool('train'), tool('test')
+                            self.sizes[args.size]['images_per_class'],
+                            self.sizes[args.size]['test_per_class'])
+        super().__init__(args, lists.encode())
 
     # --- configs ------------------------------------------------------------
     def images(self, split, training):
@@ -171,7 +134,7 @@ class Study(Plan):
         ] if training else []
         return dict(
             type='CustomDataset', data_root=str(Path(self.args.data)),
-            ann_file=str((self.out / f'{split}.txt').absolute()),
+            ann_file=self.annotations(split),
             metainfo=dict(classes=CLASSES),
             pipeline=[dict(type='LoadImageFromFile'), *resize, *augment,
                       dict(type='PackInputs')])
@@ -184,77 +147,25 @@ class Study(Plan):
             labels_per_class=None if percent == 100 else per_class,
             dataset=self.images('train', True))
 
-    def loader(self, dataset, batch, seed, infinite=True):
-        return dict(
-            batch_size=batch, num_workers=self.size['workers'],
-            persistent_workers=self.size['workers'] > 0,
-            # its own seed: whatever an arm draws, the batches are the same
-            sampler=dict(type='InfiniteSampler' if infinite else
-                         'DefaultSampler', shuffle=infinite, seed=seed),
-            dataset=dataset)
+    def num_images(self, percent):
+        labelled = self.size['images_per_class'] * percent // 100
+        return labelled, self.size['images_per_class'] - labelled
 
-    def config(self, path, budget, dataset, seed, **changes):
-        """A public config with this study's data, size and budget."""
-        from mmengine.config import Config
-        cfg = Config.fromfile(str(ROOT / 'configs' / path))
-        budget = self.size[budget]
-        warmup = max(1, budget['iters'] // 10)
-        everywhere = dict(
-            train_dataloader=dict(
-                _delete_=True, **self.loader(dataset, budget['batch'], seed)),
-            train_cfg=dict(_delete_=True, by_epoch=False,
-                           max_iters=budget['iters'],
-                           val_interval=budget['iters']),
-            param_scheduler=[
-                dict(type='LinearLR', start_factor=0.04, end=warmup,
-                     by_epoch=False),
-                dict(type='CosineAnnealingLR', begin=warmup, by_epoch=False)],
-            optim_wrapper=dict(
-                _delete_=True,
-                optimizer=dict(type='AdamW', lr=budget['lr'],
-                               weight_decay=0.05)),
-            default_hooks=dict(checkpoint=dict(
-                by_epoch=False, interval=min(1000, budget['iters']))),
-            log_processor=dict(by_epoch=False),
-            val_cfg=None, val_dataloader=None, val_evaluator=None,
-            test_cfg=None, test_dataloader=None, test_evaluator=None,
-            randomness=dict(seed=seed))
-        if self.size['amp']:
-            everywhere['optim_wrapper'].update(
-                type='AmpOptimWrapper', dtype='bfloat16')
-        cfg.merge_from_dict(everywhere)
+    def preprocess(self, cfg):
         for place in (cfg, cfg.model):  # files are read as BGR
             if 'data_preprocessor' in place:
                 place.data_preprocessor.to_rgb = True
-        cfg.merge_from_dict(copy.deepcopy(changes))
-        return cfg
+
+    def evaluation(self, split):
+        return dict(
+            test_dataloader=self.loader(self.images(split, False), 500, 0,
+                                        infinite=False),
+            test_evaluator=dict(type='Accuracy', topk=1))
+
+    def score(self, metrics):
+        return metrics['accuracy/top1']
 
     # --- jobs ---------------------------------------------------------------
-    def fit(self, name, stage, cfg, test_split=None, after=''):
-        """Train by a config, and test where a split is named.
-
-        Returns the last checkpoint's path (or the accuracy in percent and
-        the path), and the key of the job.
-        """
-        def run():
-            work_dir, resume = self.work_dir(name)
-            path = str(work_dir / f'{name}.py')
-            cfg.dump(path)
-            self.train([path, '--work-dir', str(work_dir), *resume])
-            weights = (work_dir / 'last_checkpoint').read_text() \
-                if (work_dir / 'last_checkpoint').exists() else None
-            if test_split is None:
-                return weights
-            metrics = self.test([path, weights, '--work-dir', str(work_dir)])
-            return [round(metrics['accuracy/top1'], 2), weights]
-
-        if test_split is not None:
-            cfg.test_cfg = dict()
-            cfg.test_dataloader = self.loader(
-                self.images(test_split, False), 500, 0, infinite=False)
-            cfg.test_evaluator = dict(type='Accuracy', topk=1)
-        return self.once(name, stage, [cfg.dump(), after], run)
-
     def dpm(self):
         """The diffusion model; returns its folder and the job's key."""
         budget = self.size['dpm']
@@ -282,14 +193,7 @@ class Study(Plan):
 
     def distill(self, arm, percent, seed, t=None):
         """Stage 1; returns the checkpoint and the key of the job."""
-        labelled = self.size['images_per_class'] * percent // 100
-        rest = self.size['images_per_class'] - labelled
-        # a quarter of each batch is labelled, whatever the share of labels
-        times = max(1, round(rest / 3 / labelled))
-        dataset = dict(type='ConcatDataset', datasets=[
-            self.few(percent, 'unlabelled', seed),
-            dict(type='RepeatDataset', times=times,
-                 dataset=self.few(percent, 'labelled', seed))])
+        dataset = self.mixture(percent, seed, self.labelled_share)
         model = dict(backbone=self.size['student'])
         if arm == 'classifier':
             path, weights, after = self.classifier(percent, seed)
@@ -320,7 +224,7 @@ class Study(Plan):
         return self.fit(name, 'distill', cfg, after=after)
 
     def finetune(self, arm, percent, seed, split='test', t=None):
-        """Stage 2 and its test; returns the accuracy in percent."""
+        """Stage 2 and its test; returns the accuracy in percent, by name."""
         changes, after, start, budget = {}, '', '', 'finetune'
         backbone = copy.deepcopy(self.size['student'])
         if arm == 'scratch_long':
@@ -340,66 +244,17 @@ class Study(Plan):
             self.few(percent, 'labelled', seed), seed, **changes)
         name = f'finetune_{arm}{"" if t is None else t}_{percent}percent_' \
             f'seed{seed}_{split}'
-        (accuracy, weights), _ = self.fit(name, 'finetune', cfg, split, after)
+        (scores, weights), _ = self.fit(name, 'finetune', cfg, split, after)
         shutil.rmtree(Path(weights).parent, ignore_errors=True)
-        return accuracy
-
-    def best_fixed_t(self, percent):
-        """The fixed t with the best validation accuracy, and all of them."""
-        tried = {t: self.finetune('fixed', percent, SELECTION_SEED, 'val', t)
-                 for t in self.size['fixed_t']}
-        return max(tried, key=tried.get), tried
+        return scores
 
 
-def main(argv=None):
-    args = parse_args(argv)
-    os.chdir(ROOT)  # the configs name their files from here
-    import torch
-    from cifar10_report import write_report
-    from mmengine.logging import MMLogger
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    logging.getLogger('mmengine').setLevel(logging.ERROR)
-    MMLogger.get_instance('cifar10', log_level='ERROR')
-    console = Console()
-    study = Study(args)
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    # seed by seed, so that a run that is stopped has whole seeds
-    jobs = [(seed, percent, arm) for seed in seeds
-            for percent in args.labels for arm in args.arms]
-    with Progress(TextColumn('{task.description}'), BarColumn(),
-                  MofNCompleteColumn(), TimeElapsedColumn(),
-                  TimeRemainingColumn(), console=console) as progress:
-        bar = progress.add_task(
-            'diffusion model', total=2 + len(jobs))
-        study.dpm()
-        progress.advance(bar)
-        best, tried = None, {}
-        if 'fixed' in args.arms:
-            percent = sorted(args.labels)[len(args.labels) // 2]
-            progress.update(bar, description=f'best fixed t, {percent} %')
-            best, tried = study.best_fixed_t(percent)
-        progress.advance(bar)
-        accuracy = {}
-        for seed, percent, arm in jobs:
-            progress.update(
-                bar, description=f'{arm}, {percent} %, seed {seed}')
-            accuracy.setdefault((percent, arm), []).append(study.finetune(
-                arm, percent, seed,
-                t=best if arm == 'fixed' else None))
-            write_report(study, accuracy, tried)
-            progress.advance(bar)
-    write_report(study, accuracy, tried, console)
+def parse_args(argv=None):
+    return parse(make_parser(
+        __doc__, Cifar10,
+        ('data/cifar10_images', 'folder with train/<class>/*.jpg (or .png) '
+         'and test/<class>/'), [1, 10, 100]), argv)
 
 
 if __name__ == '__main__':
-    main()
+    run_study(parse_args(), Cifar10)

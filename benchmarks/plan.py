@@ -123,8 +123,13 @@ def tool(name):
     return module.main
 
 
-def versions():
-    """What the figures were measured with."""
+def versions(*libraries):
+    """What the figures were measured with.
+
+    Args:
+        *libraries (str): Modules whose versions count, beside those that
+            everything needs.
+    """
     import diffusers
     import mmengine
     import mmpretrain
@@ -134,5 +139,7 @@ def versions():
     return dict(python=platform.python_version(), torch=torch.__version__,
                 diffusers=diffusers.__version__,
                 mmengine=mmengine.__version__,
-                mmpretrain=mmpretrain.__version__, device=device,
+                mmpretrain=mmpretrain.__version__,
+                **{name: importlib.import_module(name).__version__
+                   for name in libraries}, device=device,
                 threads=torch.get_num_threads())

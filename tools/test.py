@@ -64,14 +64,19 @@ def merge_args(cfg, args):
             raise SystemExit('--show and --show-dir need a visualization hook '
                              'in the config\'s `default_hooks`')
         hook = cfg.default_hooks.visualization
-        # mmseg's hook is switched by `draw`, the others' by `enable`
-        hook['draw' if cfg.get('default_scope') == 'mmseg' else
-             'enable'] = True
         hook.show = args.show
         hook.wait_time = args.wait_time
         hook.interval = args.interval
-        if args.show_dir is not None:
-            hook.out_dir = args.show_dir
+        # mmseg's hook is switched otherwise, and leaves files to the
+        # visualizer
+        if cfg.get('default_scope') == 'mmseg':
+            hook.draw = True
+            if args.show_dir is not None:
+                cfg.visualizer.save_dir = args.show_dir
+        else:
+            hook.enable = True
+            if args.show_dir is not None:
+                hook.out_dir = args.show_dir
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     return cfg

@@ -6,29 +6,36 @@ from mmengine.dataset import BaseDataset
 
 from repfusion_mm.registry import DATASETS
 
+from ..models.labels import UNLABELLED_PIXEL
+
 PARTS = ('labelled', 'unlabelled')
 UNLABELLED = -1
 
 
 @DATASETS.register_module()
 class FewLabels:
-    """The labelled or the unlabelled part of a classification data set.
+    """The labelled or the unlabelled part of a data set of any library.
 
-    ``labels_per_class`` images of each class, drawn by ``seed``, keep their
-    label. The part ``'labelled'`` holds just these; the part ``'unlabelled'``
-    all others, with the label -1. The same arguments draw the same images, so
-    that distillation and fine-tuning can be given exactly the same labels.
+    Some images, drawn by ``seed``, keep their label: ``labels_per_class`` of
+    each class in classification, ``num_labelled`` of all images where an image
+    has no class, as in mmseg and mmpose. The part ``'labelled'`` holds just
+    these; the part ``'unlabelled'`` all others, with the label -1, a mask of
+    nothing but 255, or keypoints of which none is visible. The same arguments
+    draw the same images, so that distillation and fine-tuning can be given
+    exactly the same labels.
 
     Args:
-        dataset (dict or BaseDataset): A data set with ``gt_label``; with
-            ``labels_per_class=0`` any data set of images.
-        labels_per_class (int, optional): Labelled images of each class. None
-            keeps all labels.
+        dataset (dict or BaseDataset): A data set of mmpretrain, mmseg or
+            mmpose. With ``labels_per_class=0`` its images need no label.
+        labels_per_class (int, optional): Labelled images of each class, as
+            the data set's ``gt_label`` names it. Defaults to None.
         part (str): ``'labelled'`` or ``'unlabelled'``.
+        num_labelled (int, optional): Labelled images of the whole data set.
+            Defaults to None. With neither, all images are labelled.
         seed (int): Draws the labelled images. Defaults to 0.
 
     Raises:
-        ValueError: If a class has fewer images.
+        ValueError: If both numbers are given, or there are fewer images.
 
     Example:
         >>> digits = dict(type='repfusion_mm.Digits', split='train',
@@ -46,17 +53,25 @@ class FewLabels:
 
     def __init__(self,
                  dataset: Union[dict, BaseDataset],
-                 labels_per_class: Optional[int],
-                 part: str,
+                 labels_per_class: Optional[int] = None,
+                 part: str = 'labelled',
+                 num_labelled: Optional[int] = None,
                  seed: int = 0) -> None:
         if part not in PARTS:
             raise ValueError(f'`part` is {part!r}, expected one of {PARTS}')
-        if labels_per_class is not None and labels_per_class < 0:
-            raise ValueError('`labels_per_class` must not be negative, got '
-                             f'{labels_per_class}')
+        if None not in (labels_per_class, num_labelled):
+            raise ValueError(
+                f'`labels_per_class` is {labels_per_class} and '
+                f'`num_labelled` {num_labelled}; give one of the two')
+        for name, number in (('labels_per_class', labels_per_class),
+                             ('num_labelled', num_labelled)):
+            if number is not None and number < 0:
+                raise ValueError(f'`{name}` must not be negative, got '
+                                 f'{number}')
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) \
             else dataset
         self.labels_per_class = labels_per_class
+        self.num_labelled = num_labelled
         self.part = part
         self.seed = seed
         self._indices: Optional[List[int]] = None
@@ -78,23 +93,26 @@ class FewLabels:
             sorted(set(range(len(self.dataset))) - labelled)
 
     def _draw_labelled(self) -> set:
-        if self.labels_per_class is None:
-            return set(range(len(self.dataset)))
-        if self.labels_per_class == 0:
-            return set()
-        labels = np.array([self.dataset.get_data_info(i)['gt_label']
-                           for i in range(len(self.dataset))])
+        images = np.arange(len(self.dataset))
         generator = np.random.default_rng(self.seed)
-        chosen: set = set()
-        for label in np.unique(labels[labels >= 0]):
-            candidates = np.flatnonzero(labels == label)
-            if len(candidates) < self.labels_per_class:
-                raise ValueError(
-                    f'`labels_per_class` is {self.labels_per_class}, but '
-                    f'class {label} has only {len(candidates)} images')
-            chosen |= set(generator.choice(
-                candidates, self.labels_per_class, replace=False).tolist())
-        return chosen
+        if 0 in (self.labels_per_class, self.num_labelled):
+            return set()
+        if self.num_labelled is not None:
+            return _draw(generator, images, self.num_labelled,
+                         '`num_labelled`', 'the data set')
+        if self.labels_per_class is None:
+            return set(images.tolist())
+        infos = [self.dataset.get_data_info(i) for i in images.tolist()]
+        if any('gt_label' not in info for info in infos):
+            raise ValueError(
+                '`labels_per_class` is given, but the images of '
+                f'{type(self.dataset).__name__} have no `gt_label`; give '
+                '`num_labelled`, a number of images, instead')
+        labels = np.array([info['gt_label'] for info in infos])
+        return set().union(*(
+            _draw(generator, images[labels == label], self.labels_per_class,
+                  '`labels_per_class`', f'class {label}')
+            for label in np.unique(labels[labels >= 0])))
 
     def get_data_info(self, idx: int) -> dict:
         """Annotation of an image.
@@ -103,18 +121,37 @@ class FewLabels:
             idx (int): Its index in this part.
 
         Returns:
-            dict: As the data set's, with ``gt_label`` -1 if unlabelled.
+            dict: As the data set's; if unlabelled with ``gt_label`` -1, or
+            with ``keypoints_visible`` of zeros. A mask is only named here,
+            and hidden when it has been loaded.
         """
         self.full_init()
         info = self.dataset.get_data_info(self._indices[idx])
         if self.part == 'unlabelled':
-            info['gt_label'] = UNLABELLED
-            info.pop('gt_score', None)
+            if 'keypoints_visible' in info:
+                info['keypoints_visible'] = np.zeros_like(
+                    info['keypoints_visible'])
+            elif 'seg_map_path' not in info:
+                info['gt_label'] = UNLABELLED
+                info.pop('gt_score', None)
         return info
 
     def __getitem__(self, idx: int) -> dict:
-        return self.dataset.pipeline(self.get_data_info(idx))
+        item = self.dataset.pipeline(self.get_data_info(idx))
+        mask = item['data_samples'].get('gt_sem_seg') \
+            if self.part == 'unlabelled' else None
+        if mask is not None:
+            mask.data.fill_(UNLABELLED_PIXEL)
+        return item
 
     def __len__(self) -> int:
         self.full_init()
         return len(self._indices)
+
+
+def _draw(generator: np.random.Generator, images: np.ndarray, number: int,
+          name: str, owner: str) -> set:
+    if len(images) < number:
+        raise ValueError(f'{name} is {number}, but {owner} has only '
+                         f'{len(images)} images')
+    return set(generator.choice(images, number, replace=False).tolist())
