@@ -1,8 +1,10 @@
+import inspect
 import json
 import os
 import pickle
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,3 +103,22 @@ def test_two_processes(root, run, arguments, tmp_path):
     assert len(both) == len(single) == 500
     for two, alone in zip(both, single):
         torch.testing.assert_close(two['pred_score'], alone['pred_score'])
+
+
+def test_show_dir_of_a_segmentor(run):
+    """mmseg's hook takes no folder: its visualizer has one."""
+    from mmengine.config import Config
+    arguments = SimpleNamespace(
+        launcher='none', checkpoint='x.pth', work_dir='work', show=False,
+        show_dir='pictures', interval=3, wait_time=0, cfg_options=None,
+        config='x.py')
+    cfg = run.__globals__['merge_args'](Config(dict(
+        default_scope='mmseg',
+        default_hooks=dict(visualization=dict(type='SegVisualizationHook')),
+        visualizer=dict(type='SegLocalVisualizer'))), arguments)
+    hook = dict(cfg.default_hooks.visualization)
+    assert hook.pop('draw') is True
+    assert cfg.visualizer.save_dir == 'pictures'
+    mmseg = pytest.importorskip('mmseg.engine.hooks')
+    accepted = inspect.signature(mmseg.SegVisualizationHook).parameters
+    assert set(hook) - {'type'} <= set(accepted)
