@@ -120,7 +120,7 @@ class Faces(DenseStudy):
             out_channels=NUM_KEYPOINTS, decoder=self.size['codec'],
             deconv_out_channels=(self.size['head_channels'], ) * 3,
             deconv_kernel_sizes=(4, 4, 4))
-        cfg.visualizer.radius = 1
+        cfg.visualizer.update(radius=1, backend='matplotlib')
         cfg.default_hooks.visualization.kpt_thr = 0.  # all, however unsure
 
     def evaluation(self, split):
