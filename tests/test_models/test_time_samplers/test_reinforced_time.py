@@ -221,8 +221,9 @@ def test_learns_the_best_t(sampler, policy):
     drawn = module(images).timesteps.float()
     means = drawn[bright].mean().item(), drawn[~bright].mean().item()
     if policy == 'LeNetPolicy':
-        assert means[0] == pytest.approx(200, abs=60)
-        assert means[1] == pytest.approx(800, abs=60)
+        # it settles for a bin of 50 steps at the best one, or for the next
+        assert means[0] == pytest.approx(200, abs=100)
+        assert means[1] == pytest.approx(800, abs=100)
     else:
         assert abs(means[0] - means[1]) < 60
 
