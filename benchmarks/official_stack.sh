@@ -33,7 +33,7 @@ for name in ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmpretrain',
     print(name, version(name))
 
 print('\nWhat the trainings of a user\'s own repositories logged')
-for path in sorted(work.glob('tests/test_own_repository*/work_dirs/joint/*/'
+for path in sorted(work.glob('tests/test_own_repository*0/work_dirs/joint/*/'
                              'vis_data/scalars.json')):
     print(re.search('repository_(mm[a-z]+)', str(path))[1])
     for line in path.read_text().splitlines():

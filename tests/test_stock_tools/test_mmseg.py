@@ -57,7 +57,7 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=1),
     checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3),
-    visualization=dict(type='SegVisualizationHook'))
+    visualization=dict(type='SegVisualizationHook', interval=1))
 log_processor = dict(by_epoch=False)
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends,
@@ -130,6 +130,15 @@ def test_test(trained, checkpoint, stock, task_alone, tmp_path):
         assert np.array_equal(masks[name], sample.pred_sem_seg.data[0])
     shown = list((tmp_path / 'show').rglob('test_*.png'))
     assert len(shown) == 4
+
+
+def test_our_test_tool(trained, checkpoint, tool, monkeypatch, tmp_path):
+    monkeypatch.chdir(trained)
+    metrics = tool('test').main([
+        'joint.py', str(checkpoint), '--work-dir', str(tmp_path),
+        '--show-dir', str(tmp_path / 'show')])
+    assert 'mIoU' in metrics
+    assert len(list((tmp_path / 'show').rglob('test_*.png'))) == 4
 
 
 @pytest.mark.slow
