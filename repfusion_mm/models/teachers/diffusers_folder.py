@@ -166,8 +166,11 @@ def read_denoiser(pretrained: str, subfolder: Optional[str]) -> nn.Module:
     from diffusers import UNet2DModel
     where = osp.join(pretrained, subfolder or '')
     try:
+        # the other way of loading does not tell of surplus weights in
+        # diffusers 0.30
         denoiser, info = UNet2DModel.from_pretrained(
-            pretrained, subfolder=subfolder, output_loading_info=True)
+            pretrained, subfolder=subfolder, output_loading_info=True,
+            low_cpu_mem_usage=False)
     except Exception as error:  # many kinds: absent, truncated, other shapes
         raise OSError(f'the weights of `teacher.pretrained` in {where!r} '
                       f'cannot be read: {error}') from error
