@@ -2,8 +2,10 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import cv2
@@ -13,6 +15,8 @@ import torch
 
 SIDE = 32
 KEYPOINTS = 3
+SOURCES = ('repfusion_mm', 'configs', 'tools', 'requirements', 'setup.py',
+           'README.md', 'LICENSE', 'MANIFEST.in')
 
 
 def folder_of(library):
@@ -138,3 +142,27 @@ def write_keypoints():
                              keypoints=['red', 'green', 'blue'])])))
 
     return write
+
+
+@pytest.fixture(scope='session')
+def installed(root, tmp_path_factory):
+    """The wheel, unpacked."""
+    folder = tmp_path_factory.mktemp('wheel')
+    for name in SOURCES:
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, folder / 'source' / name, symlinks=True,
+                            ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            (folder / 'source').mkdir(exist_ok=True)
+            shutil.copy(source, folder / 'source')
+    done = subprocess.run(
+        [sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-index',
+         '--no-build-isolation', '--disable-pip-version-check',
+         '--wheel-dir', folder, folder / 'source'],
+        text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    wheel, = folder.glob('repfusion_mm-*.whl')
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / 'installed')
+    return folder / 'installed'
