@@ -6,6 +6,9 @@
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
+)
 from mmengine.registry import Registry
 
 MODELS = Registry(
@@ -23,3 +26,8 @@ DATASETS = Registry(
     parent=MMENGINE_DATASETS,
     scope='repfusion_mm',
     locations=['repfusion_mm.datasets'])
+OPTIM_WRAPPER_CONSTRUCTORS = Registry(
+    'optimizer wrapper constructor',
+    parent=MMENGINE_CONSTRUCTORS,
+    scope='repfusion_mm',
+    locations=['repfusion_mm.optimizers'])

@@ -6,11 +6,17 @@ import pytest
 from torch import nn
 
 from repfusion_mm.models.building import build_part
-from repfusion_mm.registry import DATASETS, HOOKS, MODELS
+from repfusion_mm.registry import (
+    DATASETS,
+    HOOKS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+)
 
-for _registry in (MODELS, HOOKS, DATASETS):
+REGISTRIES = (MODELS, HOOKS, DATASETS, OPTIM_WRAPPER_CONSTRUCTORS)
+for _registry in REGISTRIES:
     _registry.import_from_location()
-CLASSES = [cls for registry in (MODELS, HOOKS, DATASETS)
+CLASSES = [cls for registry in REGISTRIES
            for cls in registry.module_dict.values()
            if cls.__module__.startswith('repfusion_mm.')
            and inspect.isclass(cls)]
@@ -40,6 +46,9 @@ BUILDERS = dict(
     connections=lambda cfgs: [connection(cfg) for cfg in cfgs],
     custom_hooks=lambda cfgs: [HOOKS.build(cfg) for cfg in cfgs],
     dataset=DATASETS.build,
+    optim_wrapper=lambda cfg: OPTIM_WRAPPER_CONSTRUCTORS.build(dict(
+        type=cfg['constructor'], optim_wrapper_cfg=dict(
+            optimizer=cfg['optimizer']), paramwise_cfg=cfg['paramwise_cfg'])),
 )
 
 

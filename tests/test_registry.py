@@ -2,8 +2,16 @@ import pytest
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import (
+    OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
+)
 
-from repfusion_mm.registry import DATASETS, HOOKS, MODELS
+from repfusion_mm.registry import (
+    DATASETS,
+    HOOKS,
+    MODELS,
+    OPTIM_WRAPPER_CONSTRUCTORS,
+)
 
 NAMES = {
     MODELS: ('RepFusion', 'UNetTeacher', 'FixedTime', 'UniformTime',
@@ -11,12 +19,14 @@ NAMES = {
              'ClassificationReward', 'HintLoss', 'Connection', 'DPM'),
     HOOKS: ('TimeSamplerHook', 'PretrainedCheckHook', 'DPMExportHook'),
     DATASETS: ('Digits', 'FewLabels'),
+    OPTIM_WRAPPER_CONSTRUCTORS: ('TaskOptimWrapperConstructor', ),
 }
 
 
 @pytest.mark.parametrize('registry, parent', [
     (MODELS, MMENGINE_MODELS), (HOOKS, MMENGINE_HOOKS),
-    (DATASETS, MMENGINE_DATASETS)])
+    (DATASETS, MMENGINE_DATASETS),
+    (OPTIM_WRAPPER_CONSTRUCTORS, MMENGINE_CONSTRUCTORS)])
 def test_found_from_mmengine(registry, parent):
     assert registry.parent is parent
     for name in NAMES[registry]:

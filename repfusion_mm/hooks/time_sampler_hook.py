@@ -85,14 +85,15 @@ class TimeSamplerHook(Hook):
 
     def before_train_iter(self, runner, batch_idx: int,
                           data_batch=None) -> None:
-        """Set the scheduled values.
+        """Look at the labels, and set the scheduled values.
 
         Args:
             runner (Runner): The runner.
             batch_idx (int): Not used.
-            data_batch (dict): Not used.
+            data_batch (dict): As the dataloader gives it.
         """
         model = _model(runner)
+        model.check_samples((data_batch or {}).get('data_samples') or [])
         for schedule, start in zip(self.schedules, self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \
                 if schedule.by_epoch else (runner.iter, runner.max_iters)

@@ -124,8 +124,42 @@ def semantic_masks(data_samples: Sequence,
             'mmseg.SegDataPreProcessor pads images and masks alike')
     masks = torch.cat(masks).long()
     if num_classes is not None:
-        _check_pixels(masks, data_samples, num_classes, ignore_index)
+        check_masks(data_samples, num_classes, ignore_index)
     return masks
+
+
+def check_masks(data_samples: Sequence,
+                num_classes: int,
+                ignore_index: int = UNLABELLED_PIXEL,
+                key: str = 'reward') -> None:
+    """Refuse masks that hold what is no class; those on a GPU pass.
+
+    Args:
+        data_samples (Sequence[SegDataSample]): mmseg's; one without a
+            ``gt_sem_seg`` passes.
+        num_classes (int): Classes are 0 to ``num_classes`` - 1.
+        ignore_index (int): What unlabelled pixels hold. Defaults to 255.
+        key (str): The config key of what has these two, for the error
+            message.
+
+    Raises:
+        ValueError: If there is another id. The file and the id are named.
+    """
+    for sample in data_samples:
+        if sample.get('gt_sem_seg') is None:
+            continue
+        mask = sample.gt_sem_seg.data
+        if mask.device.type != 'cpu':  # it would have to be waited for
+            return
+        mask = mask.long()
+        wrong = (mask != ignore_index) & ((mask < 0) | (mask >= num_classes))
+        if wrong.any():
+            ids = ', '.join(map(str, mask[wrong].unique().tolist()))
+            raise ValueError(
+                f'the mask of {_file(sample)} has the class ids {ids}, but '
+                f'`{key}.num_classes` is {num_classes}: expected 0 to '
+                f'{num_classes - 1}, or `{key}.ignore_index`, {ignore_index},'
+                ' where a pixel is unlabelled')
 
 
 def visible_keypoints(data_samples: Sequence,
@@ -301,19 +335,3 @@ def _check_range(labels: Tensor, num_classes: int) -> None:
             f'`gt_label` is {int(wrong[0])}, but `reward.num_classes` is '
             f'{num_classes}: expected 0 to {num_classes - 1}, or -1 where the '
             'image is unlabelled')
-
-
-def _check_pixels(masks: Tensor, data_samples: Sequence, num_classes: int,
-                  ignore_index: int) -> None:
-    # a GPU would have to be waited for
-    if masks.device.type != 'cpu':
-        return
-    wrong = (masks != ignore_index) & ((masks < 0) | (masks >= num_classes))
-    for mask, where, sample in zip(masks, wrong, data_samples):
-        if where.any():
-            ids = ', '.join(map(str, mask[where].unique().tolist()))
-            raise ValueError(
-                f'the mask of {_file(sample)} has the class ids {ids}, but '
-                f'`reward.num_classes` is {num_classes}: expected 0 to '
-                f'{num_classes - 1}, or `reward.ignore_index`, {ignore_index},'
-                ' where a pixel is unlabelled')

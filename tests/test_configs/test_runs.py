@@ -105,21 +105,23 @@ def write_celebamask_hq(folder):
 
 def write_wflw(folder):
     images(folder / 'images', [f'{i}.jpg' for i in range(4)], (300, 260))
-    for split, count in (('train', 4), ('test', 2)):
-        people = []
-        for i in range(count):
-            keypoints = np.full((98, 3), 2.)
-            keypoints[:, :2] = RNG.uniform(70, 190, (98, 2))
-            people.append(dict(
-                id=i, image_id=i, category_id=1, iscrowd=0, area=1.,
-                bbox=[70, 70, 120, 120], center=[130, 130], scale=0.75,
-                num_keypoints=98, keypoints=keypoints.ravel().tolist()))
+    people = []
+    for i in range(4):
+        keypoints = np.full((98, 3), 2.)
+        keypoints[:, :2] = RNG.uniform(70, 190, (98, 2))
+        people.append(dict(
+            id=i, image_id=i, category_id=1, iscrowd=0, area=1.,
+            bbox=[70, 70, 120, 120], center=[130, 130], scale=0.75,
+            num_keypoints=98, keypoints=keypoints.ravel().tolist()))
+    (folder / 'annotations').mkdir()
+    for split, some in dict(train=range(4), test=range(2), test_blur=[0],
+                            test_makeup=[1]).items():
         path = folder / f'annotations/face_landmarks_wflw_{split}.json'
-        path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(dict(
             images=[dict(id=i, file_name=f'{i}.jpg', width=260, height=300)
-                    for i in range(count)],
-            annotations=people, categories=[dict(id=1, name='person')])))
+                    for i in some],
+            annotations=[people[i] for i in some],
+            categories=[dict(id=1, name='person')])))
 
 
 def thin(denoiser):
@@ -306,6 +308,26 @@ def test_two_steps(sandbox, monkeypatch, tmp_path, path):
             assert torch.equal(value, distilled[f'backbone.{key}'])
     if given:
         os.remove(given)
+
+
+@pytest.mark.slow
+def test_subsets_of_wflw(sandbox, monkeypatch, tmp_path):
+    """The error of a whole is the mean of its parts'."""
+    pytest.importorskip('mmpose')
+    monkeypatch.chdir(sandbox)
+    errors = {}
+    for name in ('test', 'test_blur', 'test_makeup'):
+        cfg = Config.fromfile(
+            'configs/mmpose/resnet50_8xb64-60e_wflw-256x256.py')
+        shrink(cfg, tmp_path)
+        cfg.merge_from_dict({
+            'randomness': dict(seed=0), 'experiment_name': name,
+            'test_dataloader.dataset.ann_file':
+            f'annotations/face_landmarks_wflw_{name}.json'})
+        errors[name] = Runner.from_cfg(cfg).test()['NME']
+    assert errors['test_blur'] != errors['test_makeup']
+    assert errors['test'] == pytest.approx(
+        (errors['test_blur'] + errors['test_makeup']) / 2)
 
 
 def test_every_kind_is_there():

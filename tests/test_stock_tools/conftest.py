@@ -95,6 +95,23 @@ def task_alone(weights):
     return predict
 
 
+@pytest.fixture
+def publish(tool, tmp_path):
+    """A plain config and checkpoint of a joint model; their paths."""
+    from mmengine.config import Config
+
+    def run(config, checkpoint):
+        cfg = Config.fromfile(config)
+        cfg.model = cfg.model.task
+        cfg.pop('custom_hooks')
+        cfg.dump(tmp_path / 'plain.py')
+        tool('model_converters/publish_student').main(
+            [str(checkpoint), str(tmp_path / 'plain.pth')])
+        return str(tmp_path / 'plain.py'), str(tmp_path / 'plain.pth')
+
+    return run
+
+
 @pytest.fixture(scope='session')
 def write_masks():
     """Writes bright squares on noise, and masks of three classes."""

@@ -123,9 +123,14 @@ def test_estimator(stock, folder):
     check(printed, model, lambda: model(torch.zeros(1, 3, 32, 32), None))
 
 
-def test_segmentor_speed(stock, folder):
-    model = build(folder / 'mmseg.py')
-    torch.save(dict(state_dict=model.state_dict()), folder / 'stage_2.pth')
+def test_segmentor_speed(stock, folder, tool):
+    """Of what was published of a joint model."""
+    state = {f'task.{key}': value for key, value
+             in build(folder / 'mmseg.py').state_dict().items()}
+    state['connections.0.projector.weight'] = torch.zeros(3)
+    torch.save(dict(state_dict=state), folder / 'joint.pth')
+    tool('model_converters/publish_student').main(
+        [str(folder / 'joint.pth'), str(folder / 'stage_2.pth')])
     stock('mmseg', 'analysis_tools/benchmark.py', 'mmseg.py', 'stage_2.pth',
           '--work-dir', 'speed', cwd=folder)
     result, = (folder / 'speed').glob('fps_*.json')

@@ -1,7 +1,9 @@
 """mmpose's tools on a joint heatmap estimator."""
+import json
 import pickle
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,8 +76,10 @@ default_hooks = dict(
         type='BadCaseAnalysisHook', enable=False, out_dir='badcase',
         metric_type='loss', badcase_thr=-1,
         metric=dict(type='KeypointMSELoss', use_target_weight=True)),
-    visualization=dict(type='PoseVisualizationHook', enable=False))
+    visualization=dict(type='PoseVisualizationHook', enable=False,
+                       kpt_thr=-1))
 visualizer = dict(type='PoseLocalVisualizer', name='visualizer',
+                  backend='matplotlib',
                   vis_backends=[dict(type='LocalVisBackend')])
 '''
 
@@ -122,7 +126,30 @@ def test_test(trained, stock, task_alone, tmp_path):
             np.testing.assert_allclose(
                 result['pred_instances'][key], sample.pred_instances[key],
                 rtol=1e-4)
-    assert len(list((tmp_path / 'show').glob('*.png'))) == 6
+    shown = list((tmp_path / 'show').glob('*.png'))
+    assert len(shown) == 6
+    for path in shown:  # the keypoints' colour, which is black
+        assert (cv2.imread(str(path)).max(-1) == 0).any()
+
+
+def test_inference(trained, publish, task_alone):
+    """The published model by mmpose's own functions and a plain config."""
+    from mmpose.apis import inference_topdown, init_model
+    checkpoint = trained / 'work_dirs/joint/epoch_1.pth'
+    model = init_model(*publish(trained / 'joint.py', checkpoint),
+                       device='cpu')
+    for sample in task_alone(trained / 'joint.py', checkpoint):
+        found, = inference_topdown(model, sample.img_path,
+                                   sample.gt_instances.bboxes)
+        np.testing.assert_allclose(found.pred_instances.keypoints,
+                                   sample.pred_instances.keypoints, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_browse_dataset(trained, stock, tmp_path):
+    stock('mmpose', 'misc/browse_dataset.py', 'joint.py', '--output-dir',
+          tmp_path, '--not-show', cwd=trained)
+    assert len(list(tmp_path.rglob('*.png'))) == 6
 
 
 @pytest.mark.slow
@@ -130,5 +157,14 @@ def test_badcase(trained, stock, tmp_path):
     """Its `metric` must be named: test.py looks for `model.head.loss`."""
     checkpoint = trained / 'work_dirs/joint/epoch_1.pth'
     stock('mmpose', 'test.py', 'joint.py', checkpoint, '--work-dir', tmp_path,
-          '--badcase', cwd=trained)
-    assert list(tmp_path.glob('*/badcase/*'))
+          '--badcase', '--dump', tmp_path / 'out.pkl', cwd=trained)
+    folder, = tmp_path.glob('*/badcase')
+    assert len(list(folder.glob('*.png'))) == 6  # all are worse than -1
+    cases = {case['img']: case['KeypointMSELoss'] for case
+             in json.loads((folder / 'results.json').read_text())}
+    for result in pickle.loads((tmp_path / 'out.pkl').read_bytes()):
+        wrong = result['pred_instances']['keypoints'] - \
+            result['gt_instances']['keypoints']
+        assert cases.pop(str(result['img_id'])) == pytest.approx(
+            np.square(wrong).mean(), rel=1e-4)
+    assert not cases

@@ -145,6 +145,32 @@ def test_test(trained, stock, task_alone, tmp_path):
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 30
 
 
+def test_inference(trained, publish, task_alone):
+    """The published model by mmpretrain's inferencer and a plain config."""
+    from mmengine.registry import DATASETS, DefaultScope
+    from mmpretrain.apis import ImageClassificationInferencer
+    checkpoint = trained / 'work_dirs/joint/iter_3.pth'
+    config, weights = publish(trained / 'joint.py', checkpoint)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        images = DATASETS.build(
+            Config.fromfile(config).test_dataloader.dataset)
+    infer = ImageClassificationInferencer(config, weights, device='cpu')
+    found = infer([images.get_data_info(index)['img']
+                   for index in range(len(images))])
+    alone = task_alone(trained / 'joint.py', checkpoint)
+    assert len(found) == len(alone) == 30
+    for result, sample in zip(found, alone):
+        np.testing.assert_allclose(result['pred_scores'], sample.pred_score,
+                                   rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_browse_dataset(trained, stock, tmp_path):
+    stock('mmpretrain', 'visualization/browse_dataset.py', 'joint.py', '-o',
+          tmp_path, '--not-show', '-n', 5, '-p', 'test', cwd=trained)
+    assert len(list(tmp_path.glob('*'))) == 5
+
+
 @pytest.mark.slow
 def test_tta(trained, stock, task_alone, tmp_path):
     """The mean of the scores of an image and of its mirror image."""

@@ -5,6 +5,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
+from mmengine.runner import Runner
 
 CONFIG = '''
 default_scope = 'mmseg'
@@ -139,6 +141,58 @@ def test_our_test_tool(trained, checkpoint, tool, monkeypatch, tmp_path):
         '--show-dir', str(tmp_path / 'show')])
     assert 'mIoU' in metrics
     assert len(list((tmp_path / 'show').rglob('test_*.png'))) == 4
+
+
+def test_inference(trained, checkpoint, publish, task_alone, tmp_path):
+    """The published model by mmseg's own functions and a plain config."""
+    from mmseg.apis import inference_model, init_model
+    config, weights = publish(trained / 'joint.py', checkpoint)
+    model = init_model(config, weights, device='cpu', cfg_options=dict(
+        test_pipeline=Config.fromfile(config).pipeline))
+    for sample in task_alone(trained / 'joint.py', checkpoint):
+        found = inference_model(model, sample.img_path)
+        assert torch.equal(found.pred_sem_seg.data, sample.pred_sem_seg.data)
+
+
+@pytest.mark.parametrize('hooked', [True, False])
+@pytest.mark.parametrize('rewarded, key', [
+    (True, 'reward'), (False, 'task.decode_head')])
+def test_mask_of_no_class(rewarded, key, hooked, write_masks,
+                          pipeline_folder, tmp_path, monkeypatch):
+    """The training stops, and says which file it is.
+
+    With the hook it does so before a step, which a GPU would not survive.
+    """
+    pytest.importorskip('mmseg.models')
+    write_masks(tmp_path / 'data', 1)
+    path = tmp_path / 'data/masks/0.png'
+    mask = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    mask[:2, :2], mask[3, 3] = 7, 90
+    cv2.imwrite(str(path), mask)
+    cfg = Config.fromstring(CONFIG.replace('DATA', str(tmp_path / 'data')),
+                            '.py')
+    cfg.work_dir = str(tmp_path)
+    cfg.train_dataloader.batch_size = 1
+    cfg.model.teacher.pretrained = pipeline_folder
+    if not rewarded:
+        cfg.model.pop('reward')
+        cfg.model.time_sampler = dict(type='repfusion_mm.UniformTime')
+    if not hooked:
+        cfg.pop('custom_hooks')
+    runner = Runner.from_cfg(cfg)
+    if hooked:
+        monkeypatch.setattr(runner.model, 'train_step', None)
+    with pytest.raises(ValueError, match=f'{path}.*ids 7, 90, but `{key}.'
+                       'num_classes` is 3: expected 0 to 2'):
+        runner.train()
+
+
+@pytest.mark.slow
+def test_browse_dataset(trained, stock, tmp_path):
+    stock('mmseg', 'analysis_tools/browse_dataset.py', 'joint.py',
+          '--output-dir', tmp_path, '--not-show', cwd=trained)
+    assert sorted(path.name for path in tmp_path.glob('*.png')) == [
+        '0.png', '1.png', '2.png', '3.png']
 
 
 @pytest.mark.slow

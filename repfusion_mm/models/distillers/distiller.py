@@ -148,6 +148,20 @@ class Distiller(BaseModel):
             raise _not_finite(student, ranges, losses)
         return losses
 
+    def check_samples(self, data_samples: Sequence) -> None:
+        """Look at a batch's labels while they are in the host's memory.
+
+        On a GPU it is too late: a class id out of range ends the process.
+
+        Args:
+            data_samples (Sequence): Of a batch, before it is preprocessed.
+
+        Raises:
+            ValueError: If the reward cannot read one.
+        """
+        if hasattr(self.reward, 'check_samples'):
+            self.reward.check_samples(data_samples)
+
     def _find_student(self, student: nn.Module, paths: Sequence[str],
                       regressor: Optional[dict],
                       call: Optional[Callable]) -> Dict[str, tuple]:

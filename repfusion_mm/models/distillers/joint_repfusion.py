@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from repfusion_mm.registry import MODELS
 
 from ..building import build_part
-from ..labels import labelled_mask
+from ..labels import UNLABELLED_PIXEL, check_masks, labelled_mask
 from .distiller import Distiller
 
 # what this model adds to its task; in a checkpoint, beside `task.*`
@@ -136,6 +136,9 @@ class JointRepFusion(Distiller):
 
         Returns:
             dict[str, Tensor]: Losses, and what is only logged.
+
+        Raises:
+            ValueError: If a mask on a CPU holds what is no class.
         """
         if self._no_teacher is not None:
             raise self._no_teacher
@@ -181,6 +184,25 @@ class JointRepFusion(Distiller):
                 raise
             return getattr(task, name)
 
+    def check_samples(self, data_samples: Sequence) -> None:
+        """As :meth:`Distiller.check_samples`, also for a segmentor's head.
+
+        Args:
+            data_samples (Sequence): Of a batch.
+
+        Raises:
+            ValueError: If a mask holds what is no class. The file and the
+                ids are named.
+        """
+        super().check_samples(data_samples)
+        head = getattr(self.task, 'decode_head', None)
+        if isinstance(head, nn.ModuleList):  # of a cascade
+            head = head[-1]
+        if hasattr(head, 'num_classes'):
+            check_masks(data_samples, head.num_classes,
+                        getattr(head, 'ignore_index', UNLABELLED_PIXEL),
+                        key='task.decode_head')
+
     def _task_loss(self, inputs: Tensor, features: Any,
                    data_samples: List) -> Dict[str, Tensor]:
         """The task's own losses, on its labelled samples.
@@ -207,6 +229,10 @@ class JointRepFusion(Distiller):
         try:
             losses = self.task.loss(
                 inputs[rows], [data_samples[row] for row in rows.tolist()])
+        except (IndexError, RuntimeError):
+            # of a wrong class id PyTorch says that it is out of bounds
+            self.check_samples(data_samples)
+            raise
         finally:
             del self.task.extract_feat
         if not asked:

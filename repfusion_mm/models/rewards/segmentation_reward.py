@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..labels import semantic_masks
+from ..labels import check_masks, semantic_masks
 from .label_check import check_num_classes
 
 
@@ -123,6 +123,18 @@ class SegmentationReward(nn.Module):
             raise ValueError(
                 f'`reward.num_classes` is {self.num_classes}, but the data '
                 f'set has {len(classes)} classes')
+
+    def check_samples(self, data_samples: Sequence) -> None:
+        """Make sure, before a step, that the masks hold classes.
+
+        Args:
+            data_samples (Sequence[SegDataSample]): Of a batch, in the host's
+                memory.
+
+        Raises:
+            ValueError: If one does not. The file and the ids are named.
+        """
+        check_masks(data_samples, self.num_classes, self.ignore_index)
 
 
 def map_width(feature_shapes: Dict[str, Sequence[int]], tap: str) -> int:

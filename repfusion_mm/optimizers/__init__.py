@@ -1,0 +1,3 @@
+from .task_optim_wrapper_constructor import TaskOptimWrapperConstructor
+
+__all__ = ['TaskOptimWrapperConstructor']
