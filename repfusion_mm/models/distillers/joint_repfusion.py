@@ -3,11 +3,13 @@ import copy
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import sum_of_all
 from ..building import build_part
 from ..labels import UNLABELLED_PIXEL, check_masks, labelled_mask
 from .distiller import Distiller
@@ -211,11 +213,12 @@ class JointRepFusion(Distiller):
         is handed its rows of them when it asks for its features.
         """
         labelled = labelled_mask(data_samples)
+        # a labelled image counts alike on whichever process it is: 1 on one
+        count = labelled.sum()
+        weight = count * get_world_size() / sum_of_all(count)[0].clamp(min=1)
         # with no label at all the losses are computed, and count nothing: on
         # several GPUs all have the same collective calls and gradients
-        weight = 1.
-        if not labelled.any():
-            weight = 0.
+        if not count:
             labelled = torch.ones_like(labelled)
             data_samples = [_any_label(sample) for sample in data_samples]
         rows = labelled.nonzero()[:, 0]
@@ -241,7 +244,7 @@ class JointRepFusion(Distiller):
                 'its `extract_feat` for features, so that it cannot be '
                 'distilled jointly; use RepFusion on its backbone instead')
         return {name: _weighted(loss, weight) if 'loss' in name else loss
-                for name, loss in losses.items()} if weight != 1 else losses
+                for name, loss in losses.items()}
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str,
                               *args: Any) -> None:
@@ -261,7 +264,7 @@ def _any_label(sample: Any) -> Any:
     return sample
 
 
-def _weighted(loss: Any, weight: float) -> Any:
+def _weighted(loss: Any, weight: Tensor) -> Any:
     return [one * weight for one in loss] if isinstance(loss, list) \
         else loss * weight
 

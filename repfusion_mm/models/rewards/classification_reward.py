@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import masked_mean
 from ..labels import class_labels, multi_hot_labels
 from ..losses.pooled import pooled
 from .label_check import check_labels, check_num_classes
@@ -112,9 +113,8 @@ class ClassificationReward(nn.Module):
                                         reduction='none')
         # unlabelled: zero times the output, so that DDP sees every gradient
         entropies = entropies * mask
-        loss = entropies.sum() / mask.sum().clamp(min=1)
         return -entropies.detach(), mask, dict(
-            loss_reward=self.loss_weight * loss)
+            loss_reward=self.loss_weight * masked_mean(entropies, mask))
 
     def check_dataset(self, dataset) -> None:
         """Make sure, before training, that there are labels to reward by.

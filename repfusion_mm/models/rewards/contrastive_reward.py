@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import masked_mean
 from ..losses.pooled import pooled
 
 
@@ -125,8 +126,7 @@ class ContrastiveReward(nn.Module):
         mask = self.seen[ranges, 0] >= self.least_seen
         loss = loss * mask
         return -loss.detach(), mask, dict(
-            loss_reward=self.loss_weight * loss.sum() /
-            mask.sum().clamp(min=1))
+            loss_reward=self.loss_weight * masked_mean(loss, mask))
 
     def second_view(self, images: Tensor) -> Tensor:
         """Each image cropped, enlarged and mirrored at random.

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import masked_mean
 from ..labels import labelled_mask, visible_keypoints
 from .segmentation_reward import map_width
 
@@ -140,9 +141,8 @@ class KeypointReward(nn.Module):
         # invisible: zero times the output, so that DDP sees every gradient
         errors = (errors * visible).sum(1) / visible.sum(1).clamp(min=1)
         mask = visible.any(1)
-        loss = errors.sum() / mask.sum().clamp(min=1)
         return -errors.detach(), mask, dict(
-            loss_reward=self.loss_weight * loss)
+            loss_reward=self.loss_weight * masked_mean(errors, mask))
 
     def check_dataset(self, dataset) -> None:
         """Make sure, before training, that there are keypoints to reward by.

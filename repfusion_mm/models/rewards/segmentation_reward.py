@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import masked_mean
 from ..labels import check_masks, semantic_masks
 from .label_check import check_num_classes
 
@@ -102,9 +103,8 @@ class SegmentationReward(nn.Module):
         pixels = (masks != self.ignore_index).sum((1, 2))
         entropies = entropies.sum((1, 2)) / pixels.clamp(min=1)
         mask = pixels > 0
-        loss = entropies.sum() / mask.sum().clamp(min=1)
         return -entropies.detach(), mask, dict(
-            loss_reward=self.loss_weight * loss)
+            loss_reward=self.loss_weight * masked_mean(entropies, mask))
 
     def check_dataset(self, dataset) -> None:
         """Make sure, before training, that the classes are known.

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import masked_mean
 from ..labels import class_labels
 from ..losses.pooled import pooled
 from ..nearest import nearest
@@ -108,7 +109,7 @@ class StudentProgressReward(nn.Module):
             # unlabelled: zero times the output, so that DDP sees it
             entropies = F.cross_entropy(
                 logits, labels.clamp(min=0), reduction='none') * mask
-            loss = entropies.sum() / mask.sum().clamp(min=1)
+            loss = masked_mean(entropies, mask)
             wanted = self._task_gradient(logits, labels)
         if not (feature.requires_grad and loss_feature.requires_grad):
             return loss.new_zeros(len(mask)), mask & False, \

@@ -2,11 +2,13 @@
 from typing import Dict, Optional
 
 import torch
+from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
 from repfusion_mm.registry import MODELS
 
+from ..all_processes import sum_of_all
 from ..building import build_part
 from .time_sample import TimeSample
 
@@ -34,7 +36,7 @@ class ReinforcedTime(nn.Module):
         baseline (str): What is subtracted from the reward, which leaves the
             gradient's mean as it is and lowers its variance.
             ``'leave_one_out'``: the mean reward of the other labelled images
-            of the batch. ``'none'``: nothing, as published. Defaults to
+            of the batch, on all processes. ``'none'``: nothing, as published. Defaults to
             ``'leave_one_out'``.
 
     Source: Yang and Wang, ICCV 2023, section 3.2; Williams, "Simple
@@ -114,15 +116,15 @@ class ReinforcedTime(nn.Module):
             dict[str, Tensor]: ``loss_policy`` and ``loss_entropy``, scalars.
         """
         weight = mask.to(reward.dtype)
-        count = weight.sum()
         advantage = reward.detach()
+        # sums instead of masked indexing: no synchronisation on a GPU
+        total, count = sum_of_all((advantage * weight).sum(), weight.sum())
         if self.baseline == 'leave_one_out':
-            # sums instead of masked indexing: no synchronisation on a GPU
-            others = (advantage * weight).sum() - advantage
+            others = total - advantage
             advantage = torch.where(
                 count > 1, advantage - others / (count - 1).clamp(min=1),
                 torch.zeros_like(advantage))
-        loss_policy = -(advantage * weight * sample.log_prob).sum() / \
-            count.clamp(min=1)
+        loss_policy = -(advantage * weight * sample.log_prob).sum() * \
+            get_world_size() / count.clamp(min=1)
         return dict(loss_policy=loss_policy,
                     loss_entropy=-self.entropy_weight * sample.entropy.mean())
