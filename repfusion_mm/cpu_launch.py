@@ -12,9 +12,16 @@ def start_gloo_on_cpu(cfg: Config) -> None:
 
     Args:
         cfg (Config): The run's config; its ``model_wrapper_cfg`` is set.
+
+    Raises:
+        ValueError: If its ``sync_bn`` asks for what only a GPU can do.
     """
     if cfg.launcher != 'pytorch' or torch.cuda.is_available():
         return
+    if cfg.get('sync_bn'):
+        raise ValueError(f'`sync_bn` is {cfg.sync_bn!r}, but synchronised '
+                         'batch norms need GPUs; on a CPU add `--cfg-options '
+                         'sync_bn=None`')
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',

@@ -40,3 +40,14 @@ def test_with_a_gpu(started, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     start_gloo_on_cpu(Config(dict(launcher='pytorch')))
     assert started == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_sync_bn_needs_a_gpu(started):
+    cfg = Config(dict(launcher='pytorch', sync_bn='torch'))
+    with pytest.raises(ValueError, match="`sync_bn` is 'torch'.*need GPUs"):
+        start_gloo_on_cpu(cfg)
+    assert started == []
+    cfg.merge_from_dict(dict(sync_bn=None))
+    start_gloo_on_cpu(cfg)
+    assert started == ['gloo']

@@ -189,7 +189,8 @@ def test_two_processes_are_as_one(one_process, cases, two, name):
             continue  # what is only logged is of the process
         torch.testing.assert_close(
             sum(result['losses'][loss] for result in results) / 2, value,
-            rtol=1e-4, atol=1e-6, msg=lambda text: f'{loss}: {text}')
+            rtol=1e-4, atol=1e-6,
+            msg=lambda text, name=loss: f'{name}: {text}')
     for result in results:
         gradients = result['gradients']
         if name == 'unused':  # DDP makes zeros of them
@@ -202,7 +203,7 @@ def test_two_processes_are_as_one(one_process, cases, two, name):
             torch.testing.assert_close(
                 gradients[parameter], gradient, rtol=1e-3,
                 atol=1e-4 * float(gradient.abs().max()) + 1e-8,
-                msg=lambda text: f'{parameter}: {text}')
+                msg=lambda text, name=parameter: f'{name}: {text}')
 
 
 @pytest.mark.slow

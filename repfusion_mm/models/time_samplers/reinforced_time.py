@@ -36,8 +36,8 @@ class ReinforcedTime(nn.Module):
         baseline (str): What is subtracted from the reward, which leaves the
             gradient's mean as it is and lowers its variance.
             ``'leave_one_out'``: the mean reward of the other labelled images
-            of the batch, on all processes. ``'none'``: nothing, as published. Defaults to
-            ``'leave_one_out'``.
+            of the batch, on all processes. ``'none'``: nothing, as
+            published. Defaults to ``'leave_one_out'``.
 
     Source: Yang and Wang, ICCV 2023, section 3.2; Williams, "Simple
     statistical gradient-following algorithms", 1992; Kool et al., "Buy 4
