@@ -5,11 +5,14 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
+from mmengine.structures import InstanceData
 
 from repfusion_mm.models import all_processes
 from repfusion_mm.models.all_processes import masked_mean, sum_of_all
+from repfusion_mm.models.building import build_part
 
 TAP = 'mid_block.resnets.1'
 REINFORCED = dict(type='repfusion_mm.ReinforcedByImage', num_bins=10,
@@ -39,6 +42,18 @@ def test_shares_average_to_the_mean(monkeypatch, sizes):
     inside = torch.cat(values)[torch.cat(masks)]
     wanted = inside.mean() if len(inside) else torch.tensor(0.)
     torch.testing.assert_close(sum(shares) / 2, wanted)
+
+
+@pytest.mark.parametrize('name', [
+    'HintLoss', 'CosineLoss', 'AttentionTransferLoss', 'SoftLabelLoss',
+    'AttentiveFeatureLoss'])
+def test_losses_of_halves_average(name):
+    """What is a mean over images needs no word between processes."""
+    loss = build_part('loss', dict(type=f'repfusion_mm.{name}'), channels=5)
+    student, teacher = torch.randn(2, 8, 5, 4, 4)
+    halves = [loss(student[half], teacher[half])
+              for half in (slice(4), slice(4, 8))]
+    torch.testing.assert_close(sum(halves) / 2, loss(student, teacher))
 
 
 def load(root, path):
@@ -135,6 +150,15 @@ def cases(root, pipeline_folder):
             type='repfusion_mm.SegmentationReward', num_classes=5)),
         [min(label, 4) for label in uneven], 'seg', 32)
 
+    add('joint keypoint reward', model | dict(
+        task=joint.pose_estimator(), time_sampler=REINFORCED, reward=dict(
+            type='repfusion_mm.KeypointReward', num_keypoints=5)),
+        uneven, 'pose', 32)
+    for sample in cases['joint keypoint reward']['batch']['data_samples']:
+        sample.gt_instances = InstanceData(
+            transformed_keypoints=np.random.default_rng(0).uniform(
+                0, 32, (1, 5, 2)), keypoints_visible=np.ones((1, 5)))
+
     add('accumulated', stage_one(pipeline_folder), uneven,
         accumulative_counts=2)
     # the last: it leaves the others' gradients waiting
@@ -148,7 +172,7 @@ NAMES = ['fixed', 'fixed l1 pooled', 'reinforced even', 'reinforced uneven',
          'joint cls absent', 'joint cls nowhere', 'joint seg uneven',
          'joint seg absent', 'joint seg nowhere', 'joint pose uneven',
          'joint pose absent', 'joint pose nowhere', 'joint reinforced',
-         'joint segmentation reward']
+         'joint segmentation reward', 'joint keypoint reward']
 
 
 @pytest.fixture(scope='module')
@@ -158,16 +182,19 @@ def two(root, cases, tmp_path_factory):
     torch.save(cases, folder / 'cases.pth')
     processes = [subprocess.Popen(
         [sys.executable, str(root / 'tests/one_process.py'), str(folder),
-         str(rank), '2'], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
-        text=True) for rank in range(2)]
+         str(rank), '2'], stdout=subprocess.DEVNULL,
+        stderr=open(folder / f'{rank}.log', 'w'),
+        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'})
+        for rank in range(2)]
     try:
-        errors = [one.communicate(timeout=500)[1] for one in processes]
+        for one in processes:
+            one.wait(timeout=500)
     finally:
         for one in processes:
             one.kill()
-    for one, error in zip(processes, errors):
-        assert one.returncode == 0, error[-3000:]
+    for rank, one in enumerate(processes):
+        assert one.returncode == 0, \
+            (folder / f'{rank}.log').read_text()[-3000:]
     return [torch.load(folder / f'{rank}.pth', weights_only=False)
             for rank in range(2)]
 
