@@ -188,7 +188,7 @@ def two(root, cases, tmp_path_factory):
         for rank in range(2)]
     try:
         for one in processes:
-            one.wait(timeout=500)
+            one.wait(timeout=1500)  # if they hang
     finally:
         for one in processes:
             one.kill()
