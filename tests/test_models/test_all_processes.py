@@ -66,7 +66,7 @@ def load(root, path):
 
 @pytest.fixture(scope='module')
 def one_process(root):
-    return load(root, 'one_process.py')
+    return load(root, 'test_models/one_process.py')
 
 
 def stage_one(folder, **parts):
@@ -181,8 +181,8 @@ def two(root, cases, tmp_path_factory):
     folder = tmp_path_factory.mktemp('two')
     torch.save(cases, folder / 'cases.pth')
     processes = [subprocess.Popen(
-        [sys.executable, str(root / 'tests/one_process.py'), str(folder),
-         str(rank), '2'], stdout=subprocess.DEVNULL,
+        [sys.executable, str(root / 'tests/test_models/one_process.py'),
+         str(folder), str(rank), '2'], stdout=subprocess.DEVNULL,
         stderr=open(folder / f'{rank}.log', 'w'),
         env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'})
         for rank in range(2)]
