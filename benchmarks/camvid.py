@@ -5,8 +5,9 @@ share of masks and each seed a BiSeNetV1 is trained: from scratch, from scratch
 with the steps of both stages, from a backbone that was distilled at the best
 fixed t or at those that a policy draws, and distilled while it is trained. All
 arms of a seed see the same masks, and the same batches where they are trained
-alike. Which fixed t is the best one is decided on the validation images, for
-the middle share of masks, by a seed that is not reported.
+alike. The fixed t, and the weight of the distillation beside the task's losses
+in the joint arm, are chosen on the validation images, for the middle share of
+masks, by a seed that is not reported.
 
 It is tested on the official test images, and on those of the sequence Seq05VD
 alone: the others, of 0001TP, neighbour training images of the same sequence.
@@ -30,7 +31,8 @@ SIZES = dict(
     smoke=dict(
         scale=(120, 90), crop=64, student=SMALL_RESNET, width=0.5,
         denoiser=SMALL_DENOISER, tap='mid_block.resnets.1',
-        fixed_t=[10, 50, 200], num_bins=20, workers=0, amp=False,
+        fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01], num_bins=20,
+        workers=0, amp=False,
         dpm=dict(iters=1200, batch=16, lr=1e-3, ema=0.005),
         distill=dict(iters=250, batch=16, lr=2e-3),
         finetune=dict(iters=250, batch=16, lr=2e-3)),
@@ -42,7 +44,8 @@ SIZES = dict(
             down_block_types=('DownBlock2D', ) * 4 + ('AttnDownBlock2D', ),
             up_block_types=('AttnUpBlock2D', ) + ('UpBlock2D', ) * 4),
         tap='mid_block.resnets.1',
-        fixed_t=[10, 50, 200], num_bins=20, workers=12, amp=True,
+        fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01], num_bins=20,
+        workers=12, amp=True,
         dpm=dict(iters=20000, batch=64, lr=2e-4, ema=0.001),
         distill=dict(iters=4000, batch=32, lr=2e-3),
         finetune=dict(iters=4000, batch=32, lr=2e-3)))

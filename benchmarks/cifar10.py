@@ -191,7 +191,7 @@ class Cifar10(Study):
         weights, key = self.fit(name, 'classifier', cfg)
         return str(self.jobs / name / f'{name}.py'), weights, key
 
-    def distill(self, arm, percent, seed, t=None):
+    def distill(self, arm, percent, seed, choice=None):
         """Stage 1; returns the checkpoint and the key of the job."""
         dataset = self.mixture(percent, seed, self.labelled_share)
         model = dict(backbone=self.size['student'])
@@ -216,21 +216,20 @@ class Cifar10(Study):
         if arm in ('reinforced', 'constant'):
             model['reward'] = dict(hidden=())
         if arm == 'fixed':
-            model['time_sampler'] = dict(t=t)
+            model['time_sampler'] = dict(t=choice)
         cfg = self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset, seed,
                           model=model, custom_hooks=hooks)
-        name = f'distill_{arm}{"" if t is None else t}_{percent}percent_' \
-            f'seed{seed}'
+        name = self.job_name('distill', arm, percent, seed, choice)
         return self.fit(name, 'distill', cfg, after=after)
 
-    def finetune(self, arm, percent, seed, split='test', t=None):
+    def finetune(self, arm, percent, seed, split='test', choice=None):
         """Stage 2 and its test; returns the accuracy in percent, by name."""
         changes, after, start, budget = {}, '', '', 'finetune'
         backbone = copy.deepcopy(self.size['student'])
         if arm == 'scratch_long':
             budget = 'both'
         elif arm != 'scratch':
-            checkpoint, after = self.distill(arm, percent, seed, t)
+            checkpoint, after = self.distill(arm, percent, seed, choice)
             backbone['init_cfg'] = dict(checkpoint=checkpoint)
             start = 'repfusion-init_'
         if self.size['student']:
@@ -242,8 +241,8 @@ class Cifar10(Study):
         cfg = self.config(
             f'mmpretrain/resnet18_{start}1xb128-200e_cifar10.py', budget,
             self.few(percent, 'labelled', seed), seed, **changes)
-        name = f'finetune_{arm}{"" if t is None else t}_{percent}percent_' \
-            f'seed{seed}_{split}'
+        name = self.job_name('finetune', arm, percent, seed, choice) + \
+            f'_{split}'
         (scores, weights), _ = self.fit(name, 'finetune', cfg, split, after)
         shutil.rmtree(Path(weights).parent, ignore_errors=True)
         return scores

@@ -28,6 +28,7 @@ class DenseStudy(Study):
     """
     arms = dict.fromkeys(ARMS)
     configs: dict = {}  # scratch, init, joint, distill: under configs/
+    choices = dict(fixed='fixed_t', joint='joint_weight')
     joint_share = 0.5  # of labelled images in each batch
     student_path = ''  # of the student in the task's model, as a module
     student_key = ''  # and in its config
@@ -105,26 +106,26 @@ class DenseStudy(Study):
         connection.update(student_tap=tap, teacher_tap=self.size['tap'])
         return cfg
 
-    def distill(self, arm, percent, seed, t=None):
+    def distill(self, arm, percent, seed, choice=None):
         """Stage 1; returns the checkpoint and the key of the job."""
-        changes, after = self.distillation(t)
+        changes, after = self.distillation(choice)
         changes['model']['backbone'] = dict(depth=18, **self.size['student'])
         cfg = self.config(
             self.configs['distill'], 'distill',
             self.mixture(percent, seed, self.labelled_share), seed, **changes)
         self.task(cfg, '')
-        name = f'distill_{arm}{"" if t is None else t}_{percent}percent_' \
-            f'seed{seed}'
+        name = self.job_name('distill', arm, percent, seed, choice)
         return self.fit(name, 'distill', self.connected(cfg, 'out.-1'),
                         after=after)
 
-    def finetune(self, arm, percent, seed, split='test', t=None):
+    def finetune(self, arm, percent, seed, split='test', choice=None):
         """Stage 2, or both at once, and the test; returns its scores."""
         student, after = self.size['student'], ''
         backbone = dict(depth=18, **copy.deepcopy(student))
         labelled = self.few(percent, 'labelled', seed)
         if arm == 'joint':
             changes, after = self.distillation()
+            changes['model']['distill_weight'] = choice
             cfg = self.config(
                 self.configs['joint'], 'both',
                 self.mixture(percent, seed, self.joint_share), seed,
@@ -136,14 +137,14 @@ class DenseStudy(Study):
             if arm == 'scratch_long':
                 budget = 'both'
             elif arm != 'scratch':
-                checkpoint, after = self.distill(arm, percent, seed, t)
+                checkpoint, after = self.distill(arm, percent, seed, choice)
                 backbone['init_cfg'] = dict(checkpoint=checkpoint)
                 start = 'init'
             cfg = self.config(self.configs[start], budget, labelled, seed)
         cfg.merge_from_dict({f'{path}.{self.student_key}': backbone})
         self.task(cfg, path)
-        name = f'finetune_{arm}{"" if t is None else t}_{percent}percent_' \
-            f'seed{seed}_{split}'
+        name = self.job_name('finetune', arm, percent, seed, choice) + \
+            f'_{split}'
         few = percent == min(self.args.labels)
         show = None
         if split == 'test' and few and seed == self.args.first_seed:

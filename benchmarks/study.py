@@ -6,7 +6,7 @@ import os
 
 from plan import ROOT, Plan, tool
 
-SELECTION_SEED = 0  # chooses the fixed t; is not reported
+SELECTION_SEED = 0  # makes the choices on validation; is not reported
 
 
 def make_parser(doc, study, data, labels):
@@ -55,7 +55,7 @@ def parse(parser, argv=None):
     args = parser.parse_args(argv)
     if args.first_seed <= SELECTION_SEED:
         parser.error(f'--first-seed must be above {SELECTION_SEED}, the seed '
-                     'that chooses the fixed t')
+                     'that makes the choices on validation')
     args.out = args.out or f'work_dirs/{args.study.name}_{args.size}'
     return args
 
@@ -74,7 +74,8 @@ class Study(Plan):
     arms: dict = {}
     left_out: tuple = ()  # arms that are run only where asked for
     sizes: dict = {}
-    metric = ''  # decides which fixed t is the best
+    choices = dict(fixed='fixed_t')  # what is chosen for an arm: in its size
+    metric = ''  # decides which choice is the best
     higher_is_better = True
     labelled_share = 0.25  # of each batch of stage 1
     libraries = ()  # whose versions the report names, beside the usual
@@ -112,7 +113,7 @@ class Study(Plan):
         """The figure that is reported of what the test printed."""
         raise NotImplementedError
 
-    def finetune(self, arm, percent, seed, split='test', t=None):
+    def finetune(self, arm, percent, seed, split='test', choice=None):
         """The training that is tested; returns its scores by metric."""
         raise NotImplementedError
 
@@ -173,6 +174,12 @@ class Study(Plan):
         """Adapt a config's data preprocessors to the images as read here."""
 
     # --- jobs ---------------------------------------------------------------
+    @staticmethod
+    def job_name(stage, arm, percent, seed, choice=None):
+        """What a job is called, and its files."""
+        return f'{stage}_{arm}{"" if choice is None else choice}_' \
+            f'{percent}percent_seed{seed}'
+
     def fit(self, name, stage, cfg, test_split=None, after='', show=None):
         """Train by a config, and test where a split is named.
 
@@ -217,11 +224,16 @@ class Study(Plan):
                 cfg[key] = value
         return self.once(name, stage, [cfg.dump(), after], run)
 
-    def best_fixed_t(self, percent):
-        """The fixed t with the best validation score, and all of them."""
-        tried = {t: self.finetune('fixed', percent, SELECTION_SEED, 'val',
-                                  t)[self.metric]
-                 for t in self.size['fixed_t']}
+    def best_choice(self, arm, percent):
+        """The choice with the best validation score, and the scores of all.
+
+        Args:
+            arm (str): Of ``choices``.
+            percent (float): Share of labels that decides.
+        """
+        tried = {choice: self.finetune(arm, percent, SELECTION_SEED, 'val',
+                                       choice)[self.metric]
+                 for choice in self.size[self.choices[arm]]}
         best = max if self.higher_is_better else min
         return best(tried, key=tried.get), tried
 
@@ -258,26 +270,26 @@ def run_study(args, make_study, finish=None):
     # seed by seed, so that a run that is stopped has whole seeds
     jobs = [(seed, percent, arm) for seed in seeds
             for percent in args.labels for arm in args.arms]
+    chosen_arms = [arm for arm in args.arms if arm in study.choices]
     with Progress(TextColumn('{task.description}'), BarColumn(),
                   MofNCompleteColumn(), TimeElapsedColumn(),
                   TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task(
-            'diffusion model', total=2 + len(jobs))
+            'diffusion model', total=1 + len(chosen_arms) + len(jobs))
         study.dpm()
         progress.advance(bar)
-        best, tried = None, {}
-        if 'fixed' in args.arms:
-            percent = sorted(args.labels)[len(args.labels) // 2]
-            progress.update(bar, description=f'best fixed t, {percent} %')
-            best, tried = study.best_fixed_t(percent)
-        progress.advance(bar)
+        best, tried = {}, {}
+        percent = sorted(args.labels)[len(args.labels) // 2]
+        for arm in chosen_arms:
+            progress.update(bar, description=f'choice for {arm}, {percent} %')
+            best[arm], tried[arm] = study.best_choice(arm, percent)
+            progress.advance(bar)
         scores = {}
         for seed, percent, arm in jobs:
             progress.update(
                 bar, description=f'{arm}, {percent} %, seed {seed}')
             scores.setdefault((percent, arm), []).append(study.finetune(
-                arm, percent, seed,
-                t=best if arm == 'fixed' else None))
+                arm, percent, seed, choice=best.get(arm)))
             write_report(study, scores, tried)
             progress.advance(bar)
     if finish:

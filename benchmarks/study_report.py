@@ -28,7 +28,7 @@ def write_report(study, scores, tried, console=None):
         study (Study): What was run.
         scores (dict): Scores by (percent of labels, arm): one a seed, each a
             dict by metric.
-        tried (dict): Validation scores by fixed t.
+        tried (dict): Validation scores by arm and what was tried for it.
         console (rich.console.Console, optional): Where to print.
     """
     first = study.args.first_seed
@@ -43,7 +43,7 @@ def write_report(study, scores, tried, console=None):
         size=study.args.size, results=results,
         differences=[row for metric in metrics
                      for row in differences(results, metric)],
-        fixed_t_validation=tried,
+        validation=tried,
         policy=policy_means(study, scores),
         seconds={stage: round(value, 1)
                  for stage, value in study.seconds.items()},

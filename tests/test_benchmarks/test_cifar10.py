@@ -130,7 +130,7 @@ def test_one_seed_one_stage(module, study):
     stages = {}
     arms = [arm for arm in module.ARMS if arm != 'scratch_long']
     for arm in arms:
-        study.finetune(arm, 25, 7, t=100 if arm == 'fixed' else None)
+        study.finetune(arm, 25, 7, choice=100 if arm == 'fixed' else None)
         for stage in ('distill', 'finetune'):
             if (arm, stage) == ('scratch', 'distill'):
                 continue
@@ -237,13 +237,13 @@ def test_best_fixed_t(module, study, monkeypatch):
     scores = {30: 40., 100: 60., 300: 50.}
     calls = []
 
-    def finetune(arm, percent, seed, split='test', t=None):
+    def finetune(arm, percent, seed, split='test', choice=None):
         calls.append((arm, seed, split))
-        return dict(accuracy=scores[t])
+        return dict(accuracy=scores[choice])
 
     from study import SELECTION_SEED
     monkeypatch.setattr(study, 'finetune', finetune)
-    assert study.best_fixed_t(10) == (100, scores)
+    assert study.best_choice('fixed', 10) == (100, scores)
     # decided on other images and by another seed than what is reported
     assert set(calls) == {('fixed', SELECTION_SEED, 'val')}
     args = study.args
@@ -317,7 +317,7 @@ def test_selection_seed_is_not_reported(module, capsys):
     from study import SELECTION_SEED
     with pytest.raises(SystemExit):
         module.parse_args(['--first-seed', str(SELECTION_SEED)])
-    assert 'chooses the fixed t' in capsys.readouterr().err
+    assert 'choices on validation' in capsys.readouterr().err
 
 
 def test_defaults(module):
@@ -396,7 +396,7 @@ def test_report(report, finished):
     accuracy = {key: values for key, values in ACCURACY.items()
                 if key[0] == 1}
     report.write_report(finished, scores_of(accuracy),
-                        {1: {30: 31., 100: 35.}})
+                        {'fixed': {30: 31., 100: 35.}})
     written = json.loads((finished.out / 'report.json').read_text())
     assert written['size'] == 'smoke'
     assert written['results'] == [
@@ -404,7 +404,7 @@ def test_report(report, finished):
         for (_, arm), values in accuracy.items()]
     assert written['differences'] == report.differences(
         rows_of(accuracy), 'accuracy')
-    assert written['fixed_t_validation'] == {'1': {'30': 31., '100': 35.}}
+    assert written['validation'] == {'fixed': {'30': 31., '100': 35.}}
     assert written['seconds'] == dict(distill=1.2)
     assert (finished.out / 'report.png').read_bytes()[:4] == b'\x89PNG'
 

@@ -177,7 +177,7 @@ def test_missing_identity(tmp_path, monkeypatch):
 def test_same_batches_and_budgets(study):
     stages = {}
     for arm in ('scratch', 'fixed', 'reinforced'):
-        study.finetune(arm, 25, 7, t=50 if arm == 'fixed' else None)
+        study.finetune(arm, 25, 7, choice=50 if arm == 'fixed' else None)
         for stage in ('distill', 'finetune'):
             if (arm, stage) != ('scratch', 'distill'):
                 stages.setdefault(stage, []).append(
@@ -208,7 +208,7 @@ def test_as_many_steps_as_both_stages(study):
     steps = sum(study.fit.last(stage).cfg.train_cfg.max_iters
                 for stage in ('distill', 'finetune'))
     for arm in ('scratch_long', 'joint'):
-        study.finetune(arm, 25, 7)
+        study.finetune(arm, 25, 7, choice=1. if arm == 'joint' else None)
         assert study.fit.last('finetune').cfg.train_cfg.max_iters == steps
 
 
@@ -221,7 +221,7 @@ def test_same_labels_everywhere(name, study):
     wanted = {tuned.get_data_info(i)['img_path'] for i in range(len(tuned))}
     assert len(wanted) == round(study.num_train / 4)
     for arm, stage in (('fixed', 'distill'), ('joint', 'finetune')):
-        study.finetune(arm, 25, 7, t=50 if arm == 'fixed' else None)
+        study.finetune(arm, 25, 7, choice=50 if arm == 'fixed' else 1.)
         mixed = build(study.fit.last(stage).cfg.train_dataloader.dataset,
                       scope)
         told = labelled_mask([mixed[i]['data_samples']
@@ -237,8 +237,8 @@ def test_same_labels_everywhere(name, study):
 
 def test_models_are_built(study):
     from mmengine.registry import MODELS, DefaultScope
-    for arm in ('reinforced', 'joint'):
-        study.finetune(arm, 25, 7)
+    for arm, choice in (('reinforced', None), ('joint', 0.1)):
+        study.finetune(arm, 25, 7, choice=choice)
         for one in study.fit:
             cfg = copy.deepcopy(one.cfg)
             if 'teacher' in cfg.model:
@@ -260,7 +260,8 @@ def test_jobs_depend_on_what_they_start_from(study):
     distilled = study.fit.last('distill')
     assert distilled.after == 'key of dpm'
     assert study.fit.last('finetune').after == f'key of {distilled.name}'
-    study.finetune('joint', 25, 7)
+    study.finetune('joint', 25, 7, choice=0.1)
+    assert study.fit.last('finetune').cfg.model.distill_weight == 0.1
     assert study.fit.last('finetune').after == 'key of dpm'
 
 
@@ -273,8 +274,8 @@ def test_pictures_of_the_first_seed(study):
 def test_lower_is_better(study, monkeypatch):
     scores = {10: 5., 50: 3., 200: 4.}
     monkeypatch.setattr(study, 'finetune', lambda arm, percent, seed, split,
-                        t: {study.metric: scores[t]})
-    best, tried = study.best_fixed_t(25)
+                        choice: {study.metric: scores[choice]})
+    best, tried = study.best_choice('fixed', 25)
     assert tried == scores
     assert best == (10 if study.higher_is_better else 50)
 
@@ -298,6 +299,7 @@ from study import run_study
 small = dict(iters=2, batch=4, lr=1e-3)
 study.SIZES['smoke'].update(
     dpm=dict(small, ema=0.1), finetune=small, distill=small, fixed_t=[10, 50],
+    joint_weight=[1., 0.1],
     student=dict(stem_channels=8, base_channels=8, strides=(1, 2, 2, 1)),
     **({'width': 0.125} if 'NAME' == 'camvid' else {}),
     denoiser=dict(
