@@ -27,7 +27,7 @@ format: .venv/.installed-lint  ## Mend what ruff can mend
 	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
 
 clean:  ## Remove the environment and all results
-	rm -rf .venv work_dirs .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-official work_dirs .pytest_cache .ruff_cache *.egg-info
 
 .venv/.installed-%: requirements/%.txt $(wildcard requirements/*.txt) setup.py tools/install.sh
 	bash tools/install.sh $*

@@ -32,7 +32,7 @@ for name in ('torch', 'torchvision', 'numpy', 'mmengine', 'mmcv', 'mmpretrain',
              'huggingface_hub', 'accelerate', 'repfusion_mm'):
     print(name, version(name))
 
-print('\nWhat the trainings of a user\'s own repositories logged')
+print('\nWhat the trainings of a user\'s own repositories logged, unseeded')
 for path in sorted(work.glob('tests/test_own_repository*0/work_dirs/joint/*/'
                              'vis_data/scalars.json')):
     print(re.search('repository_(mm[a-z]+)', str(path))[1])
