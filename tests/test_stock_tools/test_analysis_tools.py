@@ -1,6 +1,7 @@
 """The libraries' own speed and FLOPs tools on what stage 2 trains."""
 import json
 import re
+from importlib.metadata import distributions
 
 import pytest
 import torch
@@ -108,6 +109,10 @@ def test_classifier(stock, root):
           lambda: model.extract_feat(torch.zeros(1, 3, 32, 32)))
 
 
+@pytest.mark.xfail(
+    'mmsegmentation' in {one.metadata['Name'] for one in distributions()},
+    reason='get_flops.py of mmsegmentation 1.2.2 asks of MMEngine 0.10 what '
+    'it refuses: `input_shape` beside `inputs`', strict=True)
 def test_segmentor(stock, folder):
     printed = stock('mmseg', 'analysis_tools/get_flops.py', 'mmseg.py',
                     '--shape', 32, cwd=folder)
