@@ -167,7 +167,8 @@ def test_inference(trained, publish, task_alone):
 @pytest.mark.slow
 def test_browse_dataset(trained, stock, tmp_path):
     stock('mmpretrain', 'visualization/browse_dataset.py', 'joint.py', '-o',
-          tmp_path, '--not-show', '-n', 5, '-p', 'test', cwd=trained)
+          tmp_path, '--not-show', '-n', 5, '-p', 'test', '-m', 'original',
+          cwd=trained)
     assert len(list(tmp_path.glob('*'))) == 5
 
 
