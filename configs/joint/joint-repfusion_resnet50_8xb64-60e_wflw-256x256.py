@@ -23,7 +23,9 @@ model = dict(
             teacher_tap='mid_block.resnets.1.conv2',
             loss=dict(type='repfusion_mm.HintLoss', distance='l1',
                       loss_weight=10.)),
-    ])
+    ],
+    # beside the small squared errors of heatmaps, stage 1's weight is too much
+    distill_weight=0.01)
 
 # the reward needs the landmarks in pixels of the input
 train_dataloader = dict(
