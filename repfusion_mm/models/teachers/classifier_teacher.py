@@ -38,6 +38,8 @@ class ClassifierTeacher(FrozenTeacher):
         dtype (str, optional): ``'float32'``, ``'float16'`` or ``'bfloat16'``
             for weights and computation. Defaults to None: float32, and
             whatever autocast says around it.
+        channels_last (bool): As in :class:`UNetTeacher`.
+        compile (bool or dict): As in :class:`UNetTeacher`.
 
     Raises:
         ValueError: If a tap does not exist; the nearest are named.
@@ -68,7 +70,9 @@ class ClassifierTeacher(FrozenTeacher):
                  checkpoint: Optional[str] = None,
                  taps: Optional[Sequence[str]] = None,
                  channel_order: str = 'rgb',
-                 dtype: Optional[str] = None) -> None:
+                 dtype: Optional[str] = None,
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False) -> None:
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f'`teacher.channel_order` is {channel_order!r}, '
                              f'expected one of {CHANNEL_ORDERS}')
@@ -79,7 +83,8 @@ class ClassifierTeacher(FrozenTeacher):
         on_meta = build_part('teacher.model', model).eval().to('meta')
         super().__init__(
             on_meta, taps or ['backbone'],
-            torch.empty(1, 3, *size, device='meta'), dtype=dtype)
+            torch.empty(1, 3, *size, device='meta'), dtype=dtype,
+            channels_last=channels_last, compile=compile)
         self.model = model
         self.checkpoint = checkpoint
         self.image_size = size

@@ -26,6 +26,8 @@ class DenoiserTeacher(FrozenTeacher):
         input_range (Sequence[float]): Values of black and of 255.
         dtype (str, optional): Precision.
         class_condition (dict, optional): Classes that it is told.
+        channels_last (bool): Memory format.
+        compile (bool or dict): Whether it is compiled, and how.
         size_key (str): The config key of ``image_size``, for error messages.
     """
 
@@ -37,6 +39,8 @@ class DenoiserTeacher(FrozenTeacher):
                  input_range: Sequence[float],
                  dtype: Optional[str],
                  class_condition: Optional[dict],
+                 channels_last: bool,
+                 compile: Union[bool, dict],
                  size_key: str = 'teacher.image_size') -> None:
         if len(input_range) != 2 or input_range[0] >= input_range[1]:
             raise ValueError('`teacher.input_range` must be (value of black, '
@@ -51,7 +55,8 @@ class DenoiserTeacher(FrozenTeacher):
         super().__init__(
             on_meta, taps or ['mid_block'],
             torch.empty(1, config.in_channels, *size, device='meta'), zero,
-            zero if condition else None, False, dtype=dtype)
+            zero if condition else None, False, dtype=dtype,
+            channels_last=channels_last, compile=compile)
         self.source = source
         self.add_noise = add_noise
         self.input_range = tuple(input_range)

@@ -1,11 +1,13 @@
 """What all teachers share: a frozen network, cut off behind its taps."""
 from contextlib import nullcontext
-from typing import Any, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
 
+from ..compiling import compile_options
 from ..taps import Taps, modules_behind
+from .compiled_taps import CompiledTaps
 from .frozen import Frozen
 
 DTYPES = dict(float32=torch.float32, float16=torch.float16,
@@ -23,17 +25,26 @@ class FrozenTeacher(nn.Module):
         taps (Sequence[str]): Module paths inside it.
         *trial (Any): Arguments of a trial forward pass, on the meta device.
         dtype (str, optional): ``'float32'``, ``'float16'`` or ``'bfloat16'``.
+        channels_last (bool): Whether it computes in that memory format.
+        compile (bool or dict): Whether it is compiled, or
+            ``torch.compile``'s arguments.
     """
     reads_labels = False  # whether the features depend on the labels
     allows_label_leak = False  # whether a reward may read them from there
 
     def __init__(self, on_meta: nn.Module, taps: Sequence[str], *trial: Any,
-                 dtype: Optional[str] = None) -> None:
+                 dtype: Optional[str] = None,
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False) -> None:
         super().__init__()
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f'`teacher.dtype` is {dtype!r}, expected one of '
                              f'{sorted(DTYPES)} or None')
         self.dtype = DTYPES[dtype] if dtype else None
+        self.memory_format = torch.channels_last if channels_last \
+            else torch.contiguous_format
+        options = compile_options(compile, 'teacher.compile')
+        self._compiled = None if options is None else CompiledTaps(options)
         self._taps = Taps(on_meta, taps, *trial, key='teacher.taps')
         self._behind = modules_behind(on_meta, self._taps, *trial)
         self._frozen: Optional[Frozen] = None
@@ -67,7 +78,9 @@ class FrozenTeacher(nn.Module):
         for name in self._behind:
             parent, _, child = name.rpartition('.')
             setattr(network.get_submodule(parent), child, nn.Identity())
-        self._frozen = Frozen(network.to(self._device_of.device, self.dtype))
+        self._frozen = Frozen(network.to(
+            self._device_of.device, self.dtype,
+            memory_format=self.memory_format))
 
     def features(self, inputs: Tensor, *args: Any) -> Dict[str, Tensor]:
         """Features at the taps, in the teacher's own precision.
@@ -87,13 +100,20 @@ class FrozenTeacher(nn.Module):
                                'calls `init_weights()` before training')
         own_precision = nullcontext() if self.dtype is None else \
             torch.autocast(inputs.device.type, enabled=False)
+        inputs = inputs.to(self.dtype).contiguous(
+            memory_format=self.memory_format)
         with own_precision:
-            _, features = self._taps.forward(
-                self.network, inputs.to(self.dtype), *args, stop=True)
+            features = self._run(inputs, *args) if self._compiled is None \
+                else self._compiled(self._run, inputs, *args)
         return {tap: feature.float() for tap, feature in features.items()}
+
+    def _run(self, *args: Any) -> Dict[str, Tensor]:
+        return self._taps.forward(self.network, *args, stop=True)[1]
 
     def _apply(self, fn, recurse: bool = True) -> 'FrozenTeacher':
         super()._apply(fn)
         if self._frozen is not None:
             self._frozen.module._apply(fn)
+        if self._compiled is not None:
+            self._compiled.clear()
         return self

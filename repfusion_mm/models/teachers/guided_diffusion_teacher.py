@@ -37,6 +37,8 @@ class GuidedDiffusionTeacher(DenoiserTeacher):
             as in :class:`UNetTeacher`.
         class_condition (dict, optional): Which of ImageNet's 1000 classes it
             is told, as in :class:`UNetTeacher`. Needed with ``class_cond``.
+        channels_last (bool): As in :class:`UNetTeacher`.
+        compile (bool or dict): As in :class:`UNetTeacher`.
         **flags: guided-diffusion's flags by their own names, which override
             the preset's: ``image_size``, ``num_channels``,
             ``num_res_blocks``, ``channel_mult``, ``attention_resolutions``,
@@ -70,8 +72,11 @@ class GuidedDiffusionTeacher(DenoiserTeacher):
                  input_range: Sequence[float] = (-1., 1.),
                  dtype: Optional[str] = None,
                  class_condition: Optional[dict] = None,
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False,
                  **flags) -> None:
         source = GuidedDiffusionCheckpoint(checkpoint,
                                            settle_flags(preset, flags))
         super().__init__(source, taps, add_noise, input_size, input_range,
-                         dtype, class_condition, 'teacher.input_size')
+                         dtype, class_condition, channels_last, compile,
+                         'teacher.input_size')

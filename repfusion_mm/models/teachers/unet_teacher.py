@@ -53,6 +53,13 @@ class UNetTeacher(DenoiserTeacher):
             the label make a reward that reads labels worthless: both together
             are refused, unless ``leak_labels=True`` stands beside
             ``class_map``.
+        channels_last (bool): Whether it computes in that memory format, which
+            a GPU's tensor cores like. Defaults to False.
+        compile (bool or dict): Whether the pass up to the deepest tap is
+            compiled, as one graph for each batch size; a dict holds
+            ``torch.compile``'s arguments, such as
+            ``dict(mode='reduce-overhead')`` for CUDA graphs. Defaults to
+            False.
 
     Raises:
         ValueError: If neither ``pretrained`` nor ``config`` is given, a tap
@@ -79,6 +86,9 @@ class UNetTeacher(DenoiserTeacher):
                  image_size: Optional[Union[int, Sequence[int]]] = None,
                  input_range: Sequence[float] = (-1., 1.),
                  dtype: Optional[str] = None,
-                 class_condition: Optional[dict] = None) -> None:
+                 class_condition: Optional[dict] = None,
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False) -> None:
         super().__init__(DiffusersFolder(pretrained, config), taps, add_noise,
-                         image_size, input_range, dtype, class_condition)
+                         image_size, input_range, dtype, class_condition,
+                         channels_last, compile)

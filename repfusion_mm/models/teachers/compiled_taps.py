@@ -1,0 +1,86 @@
+"""The forward pass up to the deepest tap, compiled as one graph."""
+from typing import Any, Callable, Dict, Tuple
+
+import torch
+from torch import Tensor
+
+
+class CompiledTaps:
+    """Compiles a function of tensors that runs a frozen network.
+
+    The pass up to the deepest tap consists of hooks and an exception, which
+    ``torch.compile`` cannot follow. So the operators that it calls are
+    recorded first, in one real pass, and that record is compiled: one graph
+    without a break, whatever the network is made of. There is a record for
+    each shape and type of the inputs, made when they first come up.
+
+    A deepcopy shares the records, as it shares the network.
+
+    Args:
+        options (dict): Arguments of ``torch.compile``.
+    """
+
+    def __init__(self, options: dict) -> None:
+        self.options = dict(fullgraph=True, dynamic=False)
+        self.options.update(options)
+        self._records: Dict[tuple, Tuple[list, Callable]] = {}
+
+    def __deepcopy__(self, memo: dict) -> 'CompiledTaps':
+        return self
+
+    def clear(self) -> None:
+        """Forget the records: the network was moved or changed."""
+        self._records.clear()
+
+    def __call__(self, run: Callable[..., Dict[str, Tensor]],
+                 *args: Any) -> Dict[str, Tensor]:
+        """Run the function, compiled.
+
+        Args:
+            run (Callable): Features by tap, of the arguments.
+            *args (Any): Tensors, and what else it takes.
+
+        Returns:
+            dict[str, Tensor]: The features, in memory of their own.
+        """
+        places = [i for i, arg in enumerate(args) if isinstance(arg, Tensor)]
+        tensors = [args[i] for i in places]
+        rest = tuple(arg for arg in args if not isinstance(arg, Tensor))
+        key = (*(_look(tensor) for tensor in tensors), tuple(places), rest,
+               _autocast(tensors[0].device.type))
+        if key not in self._records:
+            self._records[key] = self._record(run, args, places)
+        taps, compiled = self._records[key]
+        with torch.autocast(tensors[0].device.type, enabled=False):
+            features = compiled(*tensors)
+        # a CUDA graph writes to the same memory in the next step
+        return {tap: feature.clone()
+                for tap, feature in zip(taps, features)}
+
+    def _record(self, run: Callable, args: tuple,
+                places: list) -> Tuple[list, Callable]:
+        from torch.fx.experimental.proxy_tensor import make_fx
+        taps: list = []
+
+        def flat(*tensors: Tensor) -> list:
+            given = list(args)
+            for place, tensor in zip(places, tensors):
+                given[place] = tensor
+            features = run(*given)
+            taps[:] = features
+            return list(features.values())
+
+        graph = make_fx(flat)(*(args[place] for place in places))
+        return taps, torch.compile(graph, **self.options)
+
+
+def _look(tensor: Tensor) -> tuple:
+    return tensor.shape, tensor.stride(), tensor.dtype, tensor.device
+
+
+def _autocast(device: str) -> Any:
+    if device == 'cpu':
+        return torch.is_autocast_cpu_enabled() and \
+            torch.get_autocast_cpu_dtype()
+    return torch.is_autocast_enabled() and torch.get_autocast_gpu_dtype()
+
