@@ -5,6 +5,10 @@ Four ways of taking the same step, in turn, on generated images: as published
 Runner with its hooks and data pipeline, and the limit: the bare student's
 step and the bare denoiser up to the tap. Ratios are taken within each round.
 Peak memory comes from a process of its own for each.
+
+All but the published step run with the switches (dtype, channels_last,
+compile) that a short search finds to be the fastest for the bare teacher and
+the bare student.
 """
 import argparse
 import copy
@@ -25,10 +29,16 @@ PAIRS = dict(
     cifar10=dict(
         config='distill/repfusion_resnet18_1xb128-200e_cifar10.py',
         denoiser='dpm/unet_32px_cifar10.py', size=32),
+    tiny_imagenet=dict(
+        config='distill/repfusion_resnet18_1xb64-200e_tiny-imagenet.py',
+        size=64),
     celebahq=dict(
         config='distill/repfusion_resnet50_celebahq.py',
         denoiser='dpm/unet_256px_celebahq.py', size=256))
 WAYS = ('published', 'train_step', 'runner', 'limit')
+# relative difference of each loss from the published one's: of our model as
+# it is, and with the switches, bfloat16 among them
+TOLERANCE, SWITCHED_TOLERANCE = 1e-4, 0.05
 
 
 def parse_args(argv=None):
@@ -47,6 +57,9 @@ def parse_args(argv=None):
                         '%(default)s)')
     parser.add_argument('--warmup', type=int, default=3,
                         help='rounds before (default: %(default)s)')
+    parser.add_argument('--switches', type=json.loads, metavar='JSON',
+                        help='take these, such as \'{"teacher": {"dtype": '
+                        '"bfloat16"}, "student": {}}\', and do not search')
     parser.add_argument('--json', help='file for the figures')
     parser.add_argument('--memory-of', choices=WAYS, help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -60,9 +73,11 @@ class Ways:
         device (str): ``'cpu'`` or ``'cuda'``.
         batch (int): Images a step.
         only (str, optional): The one way that is wanted, for its memory.
+        switches (dict, optional): ``teacher`` and ``student``: the switches
+            of each, and ``amp``, a dtype, beside the student's.
     """
 
-    def __init__(self, pair, device, batch, only=None):
+    def __init__(self, pair, device, batch, only=None, switches=None):
         import torch
         from mmengine.config import Config
         from mmengine.logging import MMLogger
@@ -76,23 +91,35 @@ class Ways:
         self.torch, self.device, self.batch = torch, device, batch
         self.size = pair['size']
         self.cfg = Config.fromfile(str(ROOT / 'configs' / pair['config']))
-        denoiser = Config.fromfile(
-            str(ROOT / 'configs' / pair['denoiser'])).model.denoiser
+        if 'denoiser' in pair:
+            denoiser = Config.fromfile(
+                str(ROOT / 'configs' / pair['denoiser'])).model.denoiser
+            self.cfg.model.teacher.update(pretrained=None, config=denoiser)
         init_default_scope('mmpretrain')
-        self.cfg.model.teacher.update(pretrained=None, config=denoiser)
+        switches = switches or {}
+        student = dict(switches.get('student', {}))
+        self.amp = student.pop('amp', None)
+        self.cfg.model.update(student)
+        self.cfg.model.teacher.update(switches.get('teacher', {}))
         if 'baseline' not in self.cfg.model.time_sampler and \
                 'Reinforced' in self.cfg.model.time_sampler.type:
             # the published loss has none
             self.cfg.model.time_sampler.baseline = 'none'
         self.model = MODELS.build(self.cfg.model)
         self.sgd = dict(lr=0.1, momentum=0.9, weight_decay=1e-4)
-        whole = self.model.teacher.source.read()
+        teacher = self.model.teacher
+        teacher.source.read = teacher.source.build  # random weights
+        whole = teacher.read()
         if only != 'published':
-            truncated = copy.deepcopy(whole)
-            self.model.teacher.source.read = lambda: truncated
+            self.denoiser = copy.deepcopy(whole)
+            teacher.read = lambda: self.denoiser
             self.model.init_weights()
         self.model.to(device).train()
         if only in (None, 'published'):
+            if teacher._condition:  # all images are told the same class
+                forward = whole.forward
+                whole.forward = lambda images, timesteps: forward(
+                    images, timesteps, torch.zeros_like(timesteps))
             self._published = PublishedStep(self.model, whole.to(device),
                                             self.sgd)
 
@@ -113,10 +140,15 @@ class Ways:
 
     def train_step(self):
         """Our model's ``train_step``."""
-        from mmengine.optim import OptimWrapper
-        wrapper = OptimWrapper(self.torch.optim.SGD(
-            self.model.parameters(), **self.sgd))
+        from mmengine.registry import OPTIM_WRAPPERS
+        wrapper = OPTIM_WRAPPERS.build(dict(
+            self._wrapper(), optimizer=self.torch.optim.SGD(
+                self.model.parameters(), **self.sgd)))
         return lambda: self.model.train_step(self.data(), wrapper)
+
+    def _wrapper(self):
+        return dict(type='AmpOptimWrapper', dtype=self.amp) if self.amp \
+            else dict(type='OptimWrapper')
 
     def runner(self):
         """The Runner's iteration: data pipeline, hooks, logging, step."""
@@ -140,14 +172,16 @@ class Ways:
             self.model,  # on the same weights
             work_dir,
             train_dataloader=dict(
-                batch_size=self.batch, num_workers=0,
+                batch_size=self.batch, **self._workers(),
                 sampler=dict(type='InfiniteSampler', shuffle=True),
                 dataset=dict(type='mmengine.GeneratedImages',
                              pipeline=pipeline)),
             train_cfg=dict(by_epoch=False, max_iters=10**6),
-            optim_wrapper=dict(optimizer=dict(type='SGD', **self.sgd)),
+            optim_wrapper=dict(self._wrapper(),
+                               optimizer=dict(type='SGD', **self.sgd)),
             default_hooks=self.cfg.default_hooks,
-            custom_hooks=[dict(type='repfusion_mm.TimeSamplerHook')],
+            custom_hooks=[dict(type='repfusion_mm.TimeSamplerHook'),
+                          dict(type='repfusion_mm.DeferLogHook')],
             log_processor=dict(by_epoch=False),
             log_level='ERROR', default_scope='mmpretrain',
             experiment_name=Path(work_dir).name)
@@ -161,42 +195,143 @@ class Ways:
         batches = iter(loop.dataloader)
         return lambda: loop.run_iter(next(batches))
 
+    def _workers(self):
+        """On a GPU the data are made beside it; two cores are too few."""
+        return dict(num_workers=0) if self.device == 'cpu' else dict(
+            num_workers=8, persistent_workers=True, pin_memory=True)
+
     def limit(self):
         """The bare student's step, and the denoiser up to the tap."""
+        student, teacher = self.bare_student(), self.bare_teacher()
+
+        def step():
+            student()
+            teacher()
+
+        return step
+
+    def bare_student(self):
+        """The student's forward and backward pass, and its optimiser."""
         torch = self.torch
         student = copy.deepcopy(self.model.backbone)
         optimizer = torch.optim.SGD(student.parameters(), **self.sgd)
-        images = torch.rand(self.batch, 3, self.size, self.size,
-                            device=self.device)
-        timesteps = torch.randint(1000, (self.batch, ), device=self.device)
-        teacher = self.model.teacher
+        images = self.images()
+        if self.model.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
 
         def step():
             optimizer.zero_grad()
-            student(images)[-1].mean().backward()
+            with torch.autocast(
+                    self.device, getattr(torch, self.amp or 'bfloat16'),
+                    enabled=bool(self.amp)):
+                loss = student(images)[-1].mean()
+            loss.backward()
             optimizer.step()
-            with torch.no_grad():
-                teacher.features(images, timesteps, None, False)
 
         return step
+
+    def bare_teacher(self):
+        """The denoiser up to the tap."""
+        torch, teacher = self.torch, self.model.teacher
+        images = self.images()
+        timesteps = torch.randint(1000, (self.batch, ), device=self.device)
+        classes = teacher._condition and torch.zeros_like(timesteps)
+
+        @torch.no_grad()
+        def step():
+            teacher.features(images, timesteps, classes, False)
+
+        return step
+
+    def policy(self):
+        """What the policy adds to a step, alone; None where there is none."""
+        torch = self.torch
+        sampler = copy.deepcopy(self.model.time_sampler)
+        if not list(sampler.parameters()):
+            return None
+        optimizer = torch.optim.SGD(sampler.parameters(), **self.sgd)
+        images = self.images() * 255
+        reward = torch.rand(self.batch, device=self.device)
+
+        def step():
+            optimizer.zero_grad()
+            losses = sampler.loss(sampler(images), reward, reward >= 0)
+            sum(losses.values()).backward()
+            optimizer.step()
+
+        return step
+
+    def images(self):
+        """Images as the networks take them."""
+        return self.torch.rand(self.batch, 3, self.size, self.size,
+                               device=self.device)
 
     def same_losses(self):
         """Largest relative difference between our losses and the published."""
         data = self.data()
         torch = self.torch
         torch.manual_seed(1)
-        ours = self.model(**self.model.data_preprocessor(data, True),
-                          mode='loss')
+        with torch.autocast(self.device,
+                            getattr(torch, self.amp or 'bfloat16'),
+                            enabled=bool(self.amp)):
+            ours = self.model(**self.model.data_preprocessor(data, True),
+                              mode='loss')
         theirs = self._published.losses(data, self.model.timesteps)
         return max(
             float((ours[name] - loss).detach().abs() / loss.detach().abs())
             for name, loss in theirs.items())
 
 
+def search(pair, device, batch):
+    """The fastest switches for the bare teacher and the bare student.
+
+    First each dtype in each memory format, then the best dtype compiled.
+
+    Returns:
+        tuple: The switches, and seconds a step of all that were tried.
+    """
+    teacher = [None, 'bfloat16'] + ['float16'] * (device == 'cuda')
+    # MMEngine trains in half precision on a GPU only
+    student = [None] + ['bfloat16', 'float16'] * (device == 'cuda')
+    best, tried = {}, {}
+    for part, key, dtypes in (('teacher', 'dtype', teacher),
+                              ('student', 'amp', student)):
+
+        def seconds(one, part=part):
+            return fastest(Ways(pair, device, batch, 'limit', {part: one}),
+                           f'bare_{part}')
+
+        candidates = [{key: dtype, 'channels_last': channels_last}
+                      for dtype in dtypes for channels_last in (False, True)]
+        times = [seconds(one) for one in candidates]
+        dtype = candidates[int(np.argmin(times))][key]
+        compiled = [{key: dtype, 'channels_last': channels_last,
+                     'compile': True} for channels_last in (False, True)]
+        candidates += compiled
+        times += [seconds(one) for one in compiled]
+        best[part] = candidates[int(np.argmin(times))]
+        tried[part] = [dict(one, seconds=round(time, 4))
+                       for one, time in zip(candidates, times)]
+    return best, tried
+
+
+def fastest(ways, what):
+    """Seconds of the fastest of five steps, after two."""
+    step, seconds = getattr(ways, what)(), []
+    for _ in range(7):
+        start = time.perf_counter()
+        step()
+        if ways.device == 'cuda':
+            ways.torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[2:])
+
+
 def measure(ways, rounds, warmup):
     """Seconds of each way in each round, in turn."""
-    steps = {way: getattr(ways, way)() for way in WAYS}
-    seconds = {way: [] for way in WAYS}
+    steps = {way: getattr(ways, way)() for way in (*WAYS, 'policy')}
+    steps = {way: step for way, step in steps.items() if step}
+    seconds = {way: [] for way in steps}
     for index in range(warmup + rounds):
         for way, step in steps.items():
             start = time.perf_counter()
@@ -217,11 +352,12 @@ def ratio(one, other):
     return [round(float(np.exp(x)), 3) for x in (logs.mean(), low, high)]
 
 
-def peak_memory(pair, args, way):
+def peak_memory(pair, args, way, switches):
     """Peak memory of a way, from a process of its own, in MiB."""
     output = subprocess.run(
         [sys.executable, __file__, '--pairs', pair, '--device', args.device,
-         '--batch', str(args.batch), '--memory-of', way],
+         '--batch', str(args.batch), '--memory-of', way,
+         '--switches', json.dumps(switches)],
         check=True, capture_output=True, text=True).stdout
     return float(output.strip().splitlines()[-1])
 
@@ -232,7 +368,7 @@ def print_memory(args):
     import mmpretrain.models  # noqa: F401
     before = _memory('VmRSS')
     ways = Ways(PAIRS[args.pairs[0]], args.device, args.batch,
-                args.memory_of)
+                args.memory_of, args.switches)
     step = getattr(ways, args.memory_of)()
     gc.collect()
     if args.device == 'cuda':
@@ -253,6 +389,33 @@ def _memory(kind):
     return int(line.split()[1]) / 2**10
 
 
+def same_losses(pair, args, switches, tolerance):
+    """Largest relative difference of a loss from the published one's.
+
+    Raises:
+        SystemExit: If it is not the same step.
+    """
+    difference = Ways(PAIRS[pair], args.device, args.batch,
+                      switches=switches).same_losses()
+    if not difference <= tolerance:
+        raise SystemExit(f'{pair}: with the switches {switches} the losses '
+                         f'differ from the published ones by {difference}')
+    return difference
+
+
+def search_table(pair, tried):
+    """What was tried, as a table."""
+    from rich.table import Table
+    table = Table('part', 'switches', 'seconds', title=f'{pair}: search')
+    for part, candidates in tried.items():
+        for one in candidates:
+            on = [f'{name}={value}' for name, value in one.items()
+                  if value and name != 'seconds']
+            table.add_row(part, ', '.join(on) or 'none',
+                          f'{one["seconds"]:.4f}')
+    return table
+
+
 def main(argv=None):
     args = parse_args(argv)
     if args.json:
@@ -266,9 +429,21 @@ def main(argv=None):
     report = dict(pairs={}, batch=args.batch, rounds=args.rounds,
                   device=args.device, versions=versions())
     for pair in args.pairs:
-        ways = Ways(PAIRS[pair], args.device, args.batch)
-        figures = dict(largest_loss_difference=ways.same_losses())
+        figures = dict(largest_loss_difference=same_losses(
+            pair, args, None, TOLERANCE))
+        switches = args.switches
+        if switches is None:
+            switches, figures['search'] = search(PAIRS[pair], args.device,
+                                                 args.batch)
+            Console().print(search_table(pair, figures['search']))
+        figures['switches'] = switches
+        figures['largest_loss_difference_switched'] = same_losses(
+            pair, args, switches, SWITCHED_TOLERANCE)
+        ways = Ways(PAIRS[pair], args.device, args.batch, switches=switches)
         seconds = measure(ways, args.rounds, args.warmup)
+        if 'policy' in seconds:
+            figures['policy_share'] = ratio(seconds['policy'],
+                                            seconds['train_step'])
         table = Table('way', 'images a second', 'times published (95 %)',
                       'of the limit (95 %)', 'peak memory, MiB', title=pair)
         for way in WAYS:
@@ -277,7 +452,7 @@ def main(argv=None):
                     args.batch / float(np.median(seconds[way])), 2),
                 times_published=ratio(seconds['published'], seconds[way]),
                 of_limit=ratio(seconds['limit'], seconds[way]),
-                peak_memory=peak_memory(pair, args, way))
+                peak_memory=peak_memory(pair, args, way, switches))
             table.add_row(
                 way, str(figures[way]['images_per_second']),
                 '{:.2f} ({:.2f} to {:.2f})'.format(
@@ -286,6 +461,12 @@ def main(argv=None):
                 str(figures[way]['peak_memory']))
         report['pairs'][pair] = figures
         Console().print(table)
+        print('losses differ from the published ones by at most '
+              f'{figures["largest_loss_difference"]:.1e}, with the switches '
+              f'{figures["largest_loss_difference_switched"]:.1e}')
+        if 'policy_share' in figures:
+            print('the policy takes {:.2%} ({:.2%} to {:.2%}) of train_step'
+                  .format(*figures['policy_share']))
     if args.json:
         Path(args.json).write_text(json.dumps(report, indent=1))
     return report

@@ -27,6 +27,7 @@ model = dict(
                       loss_weight=10.)),
     ])
 
+default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [
     dict(type='repfusion_mm.TimeSamplerHook',
          schedules=[dict(attribute='entropy_weight', end=0., over=0.5,

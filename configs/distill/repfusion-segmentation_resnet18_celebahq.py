@@ -20,6 +20,7 @@ model = dict(
         entropy_weight=0.1),
     reward=dict(type='repfusion_mm.SegmentationReward', num_classes=18))
 
+default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [
     dict(type='repfusion_mm.TimeSamplerHook',
          schedules=[dict(attribute='entropy_weight', end=0., over=0.5,

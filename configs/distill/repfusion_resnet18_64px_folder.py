@@ -23,6 +23,7 @@ model = dict(
             loss=dict(type='repfusion_mm.HintLoss', pool=True)),
     ])
 
+default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
 # each process draws time steps and noise of its own
 randomness = dict(diff_rank_seed=True)

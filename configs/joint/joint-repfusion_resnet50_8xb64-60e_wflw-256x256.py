@@ -39,6 +39,7 @@ train_dataloader = dict(
         dict(type='GenerateTarget', encoder={{_base_.codec}}),
         dict(type='PackPoseInputs', pack_transformed=True),
     ]))
+default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [
     dict(type='repfusion_mm.TimeSamplerHook',
          schedules=[dict(attribute='entropy_weight', end=0., over=0.5,

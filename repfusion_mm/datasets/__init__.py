@@ -2,11 +2,12 @@ from importlib.util import find_spec
 
 from repfusion_mm.registry import DATASETS
 
+from .cached_images import cached_images
 from .digits import Digits
 from .few_labels import FewLabels
 from .tiny_imagenet import TinyImageNet
 
-__all__ = ['Digits', 'FewLabels', 'TinyImageNet']
+__all__ = ['Digits', 'FewLabels', 'TinyImageNet', 'cached_images']
 
 
 def _celebamask_hq(**kwargs):

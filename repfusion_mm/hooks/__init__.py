@@ -1,5 +1,7 @@
+from .defer_log_hook import DeferLogHook
 from .dpm_export_hook import DPMExportHook
 from .pretrained_check_hook import PretrainedCheckHook
 from .time_sampler_hook import TimeSamplerHook
 
-__all__ = ['DPMExportHook', 'PretrainedCheckHook', 'TimeSamplerHook']
+__all__ = ['DPMExportHook', 'DeferLogHook', 'PretrainedCheckHook',
+           'TimeSamplerHook']

@@ -79,8 +79,10 @@ class TimeSamplerHook(Hook):
             ] if hasattr(sampler, 'entropy_weight') else []
         self._starts = [_start(runner, model, schedule)
                         for schedule in self.schedules]
-        self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64)
-        self._sum = torch.zeros((), dtype=torch.float64)
+        # on the model's device, to be read when they are recorded
+        self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64,
+                                   device=next(model.parameters()).device)
+        self._sum = torch.zeros_like(self._counts[0])
         self._forget_later_records(runner)
 
     def before_train_iter(self, runner, batch_idx: int,
@@ -111,14 +113,27 @@ class TimeSamplerHook(Hook):
             outputs (dict): Not used.
         """
         model = _model(runner)
-        timesteps = model.timesteps.flatten().cpu()
+        timesteps = model.timesteps.flatten()
         bins = timesteps * HISTOGRAM_BINS // model.teacher.num_timesteps
-        self._counts += torch.bincount(bins, minlength=HISTOGRAM_BINS)
+        self._counts.index_add_(
+            0, bins, torch.ones_like(bins, dtype=self._counts.dtype))
         self._sum += timesteps.sum()
         if self.every_n_train_iters(runner, self.interval):
             self._record(runner, model)
             self._counts.zero_()
             self._sum.zero_()
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep weights that are not finite out of the checkpoint.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): Not used.
+
+        Raises:
+            FloatingPointError: If a loss was not finite.
+        """
+        _model(runner).finite.wait()
 
     @master_only
     def _forget_later_records(self, runner) -> None:

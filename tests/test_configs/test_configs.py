@@ -264,7 +264,8 @@ def test_joint_is_its_baseline(path):
     assert cfg.model.task == wanted.model
     differ = same_but(cfg._cfg_dict, wanted._cfg_dict)
     assert {key.split('.')[0] for key in differ} <= {
-        'model', 'custom_hooks', 'randomness', 'train_dataloader'}
+        'model', 'custom_hooks', 'default_hooks', 'randomness',
+        'train_dataloader'}
     if 'train_dataloader.dataset.pipeline' in differ:
         ours, theirs = (one.train_dataloader.dataset.pipeline
                         for one in (cfg, wanted))

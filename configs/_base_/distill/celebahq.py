@@ -4,6 +4,7 @@ _base_ = ['./repfusion_ddpm-celebahq.py',
           '../default_runtime.py']
 
 model = dict(data_preprocessor={{_base_.data_preprocessor}})
+default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 
 # a backbone alone has nothing to validate
 val_dataloader = None

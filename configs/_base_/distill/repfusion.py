@@ -16,6 +16,7 @@ model = dict(
             loss=dict(type='repfusion_mm.HintLoss', pool=True)),
     ])
 
+default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [
     dict(type='EMAHook', momentum=0.001),
     # over the first half: 100 of 200 epochs, as published

@@ -7,10 +7,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..building import build_part
+from ..compiling import compile_between_taps, compile_options
 from ..labels import class_labels
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..taps import Taps
+from .finite_check import FiniteCheck
 
 
 class Distiller(BaseModel):
@@ -19,19 +21,35 @@ class Distiller(BaseModel):
     Args:
         data_preprocessor (dict or nn.Module): Of the student.
         channel_order (str): Order of the channels that the student sees.
+        channels_last (bool): Whether the student computes in that memory
+            format.
+        compile (bool or dict): Whether the student is compiled, or
+            ``torch.compile``'s arguments.
         init_cfg (dict, optional): Initialisation. Defaults to None.
+
+    Attributes:
+        timesteps (Tensor): The last ones drawn, for hooks to look at.
+        unlogged (list): Where :class:`DeferLogHook` makes it one, the names
+            and values of the losses that were not logged yet.
+        finite (FiniteCheck): Stops the training at NaN.
     """
 
     def __init__(self,
                  data_preprocessor: Union[dict, nn.Module],
                  channel_order: str,
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(data_preprocessor, init_cfg)
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '
                              f'one of {CHANNEL_ORDERS}')
         self.channel_order = channel_order
-        self.timesteps = None  # the last ones drawn, for hooks to look at
+        self.channels_last = channels_last
+        self.compile_options = compile_options(compile, 'compile')
+        self.timesteps = None
+        self.unlogged = None
+        self.finite = FiniteCheck()
 
     def build_distillation(self, student: nn.Module, teacher: dict,
                            time_sampler: dict, connections: Sequence[dict],
@@ -84,6 +102,39 @@ class Distiller(BaseModel):
             num_timesteps=self.teacher.num_timesteps)
         self._check_reward()
 
+    def prepare_student(self, backbone: nn.Module, prefix: str = '') -> None:
+        """Lay out and compile the student as the config says.
+
+        Args:
+            backbone (nn.Module): The student, without what lies behind it.
+            prefix (str): Of its modules' paths in the student taps. Defaults
+                to ``''``.
+        """
+        if self.channels_last:
+            backbone.to(memory_format=torch.channels_last)
+        if self.compile_options is not None:
+            compile_between_taps(
+                backbone, [tap[len(prefix):] for tap in self.taps.paths
+                           if tap.startswith(prefix)], self.compile_options)
+
+    def parse_losses(self, losses: Dict[str, Tensor]
+                     ) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """The sum to minimise, and what is logged.
+
+        Args:
+            losses (dict[str, Tensor]): What :meth:`forward` returned.
+
+        Returns:
+            tuple: The sum, and the values to log; empty if they are kept for
+            later.
+        """
+        loss, log = super().parse_losses(losses)
+        if self.unlogged is None:
+            return loss, log
+        self.unlogged.append((list(log), torch.stack(
+            [value.detach().float() for value in log.values()])))
+        return loss, {}
+
     def student_features(self, student: nn.Module, inputs: Tensor,
                          call: Optional[Callable] = None
                          ) -> Tuple[Any, Dict[str, Tensor]]:
@@ -97,6 +148,8 @@ class Distiller(BaseModel):
         Returns:
             tuple: The student's output, and its features by tap.
         """
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         output, features = self.taps.forward(student, inputs, call=call)
         return output, {**features, **self._regress(output)}
 
@@ -144,8 +197,12 @@ class Distiller(BaseModel):
             losses.update(self.time_sampler.loss(sample, reward, mask))
             losses['mean_reward'] = (reward * mask).sum() / \
                 mask.sum().clamp(min=1)
-        if not sum(losses.values()).isfinite():
-            raise _not_finite(student, ranges, losses)
+        self.finite.check(
+            {**{f'the student\'s {tap!r}': feature
+                for tap, feature in student.items()},
+             **{f'the teacher\'s {tap!r}': feature
+                for features in ranges for tap, feature in features.items()}},
+            losses)
         return losses
 
     def check_samples(self, data_samples: Sequence) -> None:
@@ -265,21 +322,3 @@ def _check_pairs(connections: Sequence[dict]) -> None:
 
 def _as_tuple(output: Any) -> tuple:
     return tuple(output) if isinstance(output, (tuple, list)) else (output, )
-
-
-def _not_finite(student: Dict[str, Tensor],
-                ranges: List[Dict[str, Tensor]],
-                losses: Dict[str, Tensor]) -> FloatingPointError:
-    """The error that names the features, or losses, that are not finite."""
-    wrong = [f'the student\'s {tap!r}' for tap, feature in student.items()
-             if not feature.isfinite().all()]
-    wrong += [f'the teacher\'s {tap!r}' for features in ranges
-              for tap, feature in features.items()
-              if not feature.isfinite().all()]
-    if not wrong:
-        wrong = [name for name, loss in losses.items()
-                 if not loss.isfinite()]
-    return FloatingPointError(
-        f'NaN or infinity in {", ".join(dict.fromkeys(wrong))}; stopped '
-        'before the weights are changed. Lower the learning rate, or compute '
-        'in float32')

@@ -49,6 +49,10 @@ class JointRepFusion(Distiller):
         channel_order (str): Order of the channels that the student sees,
             ``'rgb'`` or ``'bgr'``, for the teacher's sake. Defaults to
             ``'rgb'``.
+        channels_last (bool): As in :class:`RepFusion`, of the task's
+            backbone. Defaults to False.
+        compile (bool or dict): As in :class:`RepFusion`, of the task's
+            backbone. Defaults to False.
         init_cfg (dict, optional): Initialisation. Defaults to None.
 
     Raises:
@@ -91,6 +95,8 @@ class JointRepFusion(Distiller):
                  distill_weight: float = 1.,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
         task = build_part('task', task, data_preprocessor=data_preprocessor)
         if not hasattr(task, 'extract_feat'):
@@ -99,13 +105,15 @@ class JointRepFusion(Distiller):
                              'backbone, such as mmpretrain.ImageClassifier, '
                              'mmseg.EncoderDecoder or '
                              'mmpose.TopdownPoseEstimator')
-        super().__init__(task.data_preprocessor, channel_order, init_cfg)
+        super().__init__(task.data_preprocessor, channel_order, channels_last,
+                         compile, init_cfg)
         self.task = task
         self.distill_weight = distill_weight
         self._no_teacher: Optional[Exception] = None
         try:
             self.build_distillation(task, teacher, time_sampler, connections,
                                     reward, regressor, task.extract_feat)
+            self.prepare_student(task.backbone, 'backbone.')
         except FileNotFoundError as error:
             self._no_teacher = error
             print_log(f'There is no teacher, so this model can be tested and '
@@ -212,26 +220,30 @@ class JointRepFusion(Distiller):
         The features of the whole batch have been computed already; the task
         is handed its rows of them when it asks for its features.
         """
-        labelled = labelled_mask(data_samples)
+        mask = labelled_mask(data_samples)
         # a labelled image counts alike on whichever process it is: 1 on one
-        count = labelled.sum()
+        count = mask.sum()
         weight = count * get_world_size() / sum_of_all(count)[0].clamp(min=1)
+        # the only time in a step that the host waits for a GPU
+        labelled = mask.tolist()
         # with no label at all the losses are computed, and count nothing: on
         # several GPUs all have the same collective calls and gradients
-        if not count:
-            labelled = torch.ones_like(labelled)
+        if not any(labelled):
+            labelled = [True] * len(labelled)
             data_samples = [_any_label(sample) for sample in data_samples]
-        rows = labelled.nonzero()[:, 0]
+        if not all(labelled):
+            rows = [row for row, one in enumerate(labelled) if one]
+            inputs, features = inputs[rows], _rows(features, rows)
+            data_samples = [data_samples[row] for row in rows]
         asked = []
 
         def extract_feat(inputs: Tensor) -> Any:
             asked.append(True)
-            return features if labelled.all() else _rows(features, rows)
+            return features
 
         self.task.extract_feat = extract_feat
         try:
-            losses = self.task.loss(
-                inputs[rows], [data_samples[row] for row in rows.tolist()])
+            losses = self.task.loss(inputs, data_samples)
         except (IndexError, RuntimeError):
             # of a wrong class id PyTorch says that it is out of bounds
             self.check_samples(data_samples)
@@ -269,7 +281,7 @@ def _weighted(loss: Any, weight: Tensor) -> Any:
         else loss * weight
 
 
-def _rows(features: Any, rows: Tensor) -> Any:
+def _rows(features: Any, rows: List[int]) -> Any:
     """Some rows of every tensor in nested tuples, lists and dicts."""
     if isinstance(features, torch.Tensor):
         return features[rows]

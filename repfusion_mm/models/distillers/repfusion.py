@@ -45,6 +45,11 @@ class RepFusion(Distiller):
         channel_order (str): Order of the channels that the student sees,
             ``'rgb'`` or ``'bgr'``, for the teacher's sake. Defaults to
             ``'rgb'``.
+        channels_last (bool): Whether the student computes in that memory
+            format, which a GPU's tensor cores like. Defaults to False.
+        compile (bool or dict): Whether the student is compiled, in the
+            largest pieces that no tap lies inside of; a dict holds
+            ``torch.compile``'s arguments. Defaults to False.
         init_cfg (dict, optional): Initialisation. Defaults to None.
 
     Raises:
@@ -90,14 +95,17 @@ class RepFusion(Distiller):
                  regressor: Optional[dict] = None,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
+                 channels_last: bool = False,
+                 compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(preprocessor_config(data_preprocessor), channel_order,
-                         init_cfg)
+                         channels_last, compile, init_cfg)
         # one seed starts one student, whatever teaches it
         self._student_rng = torch.get_rng_state()
         self.backbone = build_part('backbone', backbone)
         self.build_distillation(self.backbone, teacher, time_sampler,
                                 connections, reward, regressor)
+        self.prepare_student(self.backbone)
 
     def forward(self,
                 inputs: Tensor,

@@ -26,8 +26,8 @@ def denoiser_input(images: Tensor,
         Tensor: (N, in_channels, *size).
     """
     if in_channels == 1:
-        luma = images.new_tensor(LUMA).view(1, 3, 1, 1)
-        images = (images * luma).sum(1, keepdim=True)
+        images = sum(weight * images[:, i:i + 1]
+                     for i, weight in enumerate(LUMA))
     if images.shape[-2:] != tuple(size):
         images = F.interpolate(
             images, size, mode='bilinear', align_corners=False, antialias=True)

@@ -118,7 +118,7 @@ class ClassCondition:
 
         Raises:
             ValueError: If the class depends on the label, and there are not
-                N labels or one of them is not mapped.
+                N labels or, on a CPU, one of them is not mapped.
         """
         if not self.reads_labels:
             return torch.zeros(len(images), dtype=torch.long,
@@ -128,15 +128,23 @@ class ClassCondition:
             raise ValueError(
                 f'`{KEY}.class_map` needs `labels` of shape '
                 f'{(len(images), )}, -1 where an image has none; got {given}')
-        rows = [self._row_of.get(label) for label in labels.tolist()]
-        if None in rows:
-            mapped = sorted(self._row_of)[1:]
-            raise ValueError(
-                f'`{KEY}.class_map` has no entry for the label '
-                f'{labels[rows.index(None)].item()}, only for '
-                f'{", ".join(map(str, mapped[:10]))}'
-                f'{", ..." if len(mapped) > 10 else ""}')
-        return torch.tensor(rows, device=images.device)
+        if labels.device.type == 'cpu':
+            self._check_labels(labels)
+        # a GPU would have to be waited for; its embedding refuses row -1
+        table = torch.full((max(self._row_of) + 2, ), -1)
+        table[torch.tensor(list(self._row_of)) + 1] = torch.tensor(
+            list(self._row_of.values()))
+        return table.to(images.device, non_blocking=True)[
+            labels.to(images.device) + 1]
+
+    def _check_labels(self, labels: Tensor) -> None:
+        for label in labels.tolist():
+            if label not in self._row_of:
+                mapped = sorted(self._row_of)[1:]
+                raise ValueError(
+                    f'`{KEY}.class_map` has no entry for the label {label}, '
+                    f'only for {", ".join(map(str, mapped[:10]))}'
+                    f'{", ..." if len(mapped) > 10 else ""}')
 
 
 def settle_class_condition(

@@ -1,0 +1,88 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from repfusion_mm.models.compiling import compile_between_taps, compile_options
+
+EAGER = dict(backend='eager')
+
+
+class Block(nn.Module):
+
+    def __init__(self, width):
+        super().__init__()
+        self.conv = nn.Conv2d(3, width, 3)
+        self.back = nn.Conv2d(width, 3, 1)
+
+    def forward(self, x):
+        return self.back(self.conv(x).relu())
+
+
+@pytest.fixture
+def network():
+    """Eleven blocks of one class, each of another width."""
+    return nn.Sequential(*(Block(width) for width in range(2, 13)))
+
+
+@pytest.mark.parametrize('value, wanted', [
+    (False, None), (True, {}), (dict(mode='default'), dict(mode='default'))])
+def test_options(value, wanted):
+    assert compile_options(value, 'compile') == wanted
+
+
+@pytest.mark.parametrize('value, match', [
+    (1, "`compile` is 1, expected True, False, or a dict"),
+    (dict(backed='eager'), "`compile` has no 'backed'; nearest: 'backend'")])
+def test_wrong_options(value, match):
+    with pytest.raises(ValueError, match=match):
+        compile_options(value, 'compile')
+
+
+def compiled(network):
+    return {name for name, module in network.named_modules()
+            if 'forward' in vars(module)}
+
+
+@pytest.mark.parametrize('taps, wanted', [
+    ([], {''}),
+    (['out.0'], {''}),
+    (['2'], {str(i) for i in range(11)}),
+    (['2.conv'], {str(i) for i in range(11) if i != 2} | {
+        '2.conv', '2.back'})])
+def test_pieces(network, taps, wanted):
+    image = torch.rand(2, 3, 32, 32)
+    before = network(image)
+    keys = list(network.state_dict())
+    compile_between_taps(network, taps, EAGER)
+    assert compiled(network) == wanted
+    torch.testing.assert_close(network(image), before)
+    assert list(network.state_dict()) == keys
+
+
+def test_one_graph_a_piece(network):
+    """Pieces of one class do not push each other out."""
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    compile_between_taps(network, ['2'], dict(backend=backend))
+    for _ in range(3):
+        network(torch.rand(2, 3, 32, 32))
+    assert len(graphs) == 11
+
+
+def test_copy_has_its_own_weights(network):
+    """An EMA copy runs on what was averaged."""
+    image = torch.rand(2, 3, 32, 32)
+    compile_between_taps(network, ['2'], EAGER)
+    before = network(image)
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.zero_()
+    assert not other(image).any()
+    torch.testing.assert_close(network(image), before)
