@@ -52,14 +52,76 @@ def test_published_losses_are_ours(build, repfusion, samples, unet, loss):
     assert not torch.equal(before, published.backbone.conv1.weight)
 
 
+@pytest.mark.parametrize('device, dtypes', [
+    ('cpu', dict(teacher={None, 'bfloat16'}, student={None})),
+    ('cuda', dict(teacher={None, 'bfloat16', 'float16'},
+                  student={None, 'bfloat16', 'float16'}))])
+def test_search(monkeypatch, device, dtypes):
+    """Finds what is fastest in a world where each switch has its price."""
+    import throughput
+    monkeypatch.setattr(throughput, 'Ways',
+                        lambda pair, device, batch, only, switches: switches)
+
+    def seconds(switches, what):
+        (part, one), = switches.items()
+        assert what == f'bare_{part}'
+        dtype = one.get('dtype') or one.get('amp')
+        return 3. - (dtype == 'bfloat16') + 0.5 * one['channels_last'] - (
+            0.2 + one['channels_last']) * one.get('compile', False)
+
+    monkeypatch.setattr(throughput, 'fastest', seconds)
+    best, tried = throughput.search({}, device, 2)
+    for part, key in (('teacher', 'dtype'), ('student', 'amp')):
+        assert {one[key] for one in tried[part]} == dtypes[part]
+        assert len(tried[part]) == 2 * len(dtypes[part]) + 2
+        wanted = 'bfloat16' if 'bfloat16' in dtypes[part] else None
+        assert best[part] == {key: wanted, 'channels_last': True,
+                              'compile': True}
+
+
+@pytest.mark.parametrize('difference', [1e-5, 1e-3, float('nan')])
+def test_same_losses(monkeypatch, difference):
+    import throughput
+
+    class Ways:
+
+        def __init__(self, *_, **__):
+            pass
+
+        def same_losses(self):
+            return difference
+
+    monkeypatch.setattr(throughput, 'Ways', Ways)
+    args = throughput.parse_args([])
+    if difference < 1e-4:
+        assert throughput.same_losses('cifar10', args, None, 1e-4) == 1e-5
+        return
+    with pytest.raises(SystemExit, match='differ from the published'):
+        throughput.same_losses('cifar10', args, None, 1e-4)
+
+
+@pytest.mark.slow
+def test_guided_diffusion():
+    """The class-conditional pair computes the published losses."""
+    import throughput
+    args = throughput.parse_args(['--batch', '2'])
+    assert throughput.same_losses('tiny_imagenet', args, None, 1e-4) < 1e-4
+
+
 @pytest.mark.slow
 def test_command(tmp_path):
     path = tmp_path / 'report.json'
+    switches = dict(teacher=dict(dtype='bfloat16'),
+                    student=dict(channels_last=True))
     subprocess.run(
         [sys.executable, str(BENCHMARKS / 'throughput.py'), '--batch', '2',
-         '--rounds', '2', '--warmup', '1', '--json', str(path)], check=True)
+         '--rounds', '2', '--warmup', '1', '--switches',
+         json.dumps(switches), '--json', str(path)], check=True)
     figures = json.loads(path.read_text())['pairs']['cifar10']
     assert figures['largest_loss_difference'] < 1e-4
+    assert figures['largest_loss_difference_switched'] < 0.05
+    assert figures['switches'] == switches
+    assert 0 < figures['policy_share'][0] < 1
     for way in ('published', 'train_step', 'runner', 'limit'):
         assert figures[way]['images_per_second'] > 0
         assert figures[way]['peak_memory'] > 0
