@@ -39,7 +39,7 @@ class FiniteCheck:
         finite = torch.stack([value.detach().isfinite().all()
                               for value in numbers.values()])
         names = list(losses), list(features)
-        if finite.device.type == 'cpu':
+        if finite.device.type != 'cuda':
             _look(*names, finite, 'stopped before the weights are changed')
             return
         host = finite.to('cpu', non_blocking=True)  # into pinned memory
