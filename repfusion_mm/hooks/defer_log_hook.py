@@ -1,9 +1,10 @@
 """Losses stay on the GPU until they are logged."""
 import torch
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.model import is_model_wrapper
 
 from repfusion_mm.registry import HOOKS
+
+from .bare_model import bare_model
 
 
 @HOOKS.register_module()
@@ -34,7 +35,7 @@ class DeferLogHook(Hook):
         Args:
             runner (Runner): The runner.
         """
-        model = _model(runner)
+        model = bare_model(runner)
         if not hasattr(model, 'unlogged'):
             raise TypeError('DeferLogHook belongs to a RepFusion or '
                             f'JointRepFusion, got {type(model).__name__}')
@@ -70,10 +71,10 @@ class DeferLogHook(Hook):
             runner (Runner): The runner.
         """
         self._hand_over(runner)
-        _model(runner).unlogged = None
+        bare_model(runner).unlogged = None
 
     def _hand_over(self, runner) -> None:
-        unlogged = _model(runner).unlogged
+        unlogged = bare_model(runner).unlogged
         if not unlogged:
             return
         values = iter(torch.cat([values for _, values in unlogged]).tolist())
@@ -82,8 +83,3 @@ class DeferLogHook(Hook):
                 runner.message_hub.update_scalar(f'train/{name}',
                                                  next(values))
         unlogged.clear()
-
-
-def _model(runner):
-    return runner.model.module if is_model_wrapper(runner.model) \
-        else runner.model

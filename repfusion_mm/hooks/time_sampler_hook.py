@@ -6,12 +6,12 @@ from typing import List, Optional, Sequence
 import torch
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import EpochBasedTrainLoop
 
 from repfusion_mm.models.nearest import nearest
 from repfusion_mm.registry import HOOKS
 
+from .bare_model import bare_model
 from .schedule import Schedule
 
 HISTOGRAM_BINS = 20
@@ -66,7 +66,7 @@ class TimeSamplerHook(Hook):
         Args:
             runner (Runner): Its model has a ``time_sampler``.
         """
-        model = _model(runner)
+        model = bare_model(runner)
         if not hasattr(model, 'time_sampler'):
             raise TypeError('TimeSamplerHook belongs to a model with a '
                             f'`time_sampler`, got {type(model).__name__}')
@@ -94,7 +94,7 @@ class TimeSamplerHook(Hook):
             batch_idx (int): Not used.
             data_batch (dict): As the dataloader gives it.
         """
-        model = _model(runner)
+        model = bare_model(runner)
         model.check_samples((data_batch or {}).get('data_samples') or [])
         for schedule, start in zip(self.schedules, self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \
@@ -112,7 +112,7 @@ class TimeSamplerHook(Hook):
             data_batch (dict): Not used.
             outputs (dict): Not used.
         """
-        model = _model(runner)
+        model = bare_model(runner)
         timesteps = model.timesteps.flatten()
         bins = timesteps * HISTOGRAM_BINS // model.teacher.num_timesteps
         self._counts.index_add_(
@@ -133,7 +133,7 @@ class TimeSamplerHook(Hook):
         Raises:
             FloatingPointError: If a loss was not finite.
         """
-        _model(runner).finite.wait()
+        bare_model(runner).finite.wait()
 
     @master_only
     def _forget_later_records(self, runner) -> None:
@@ -164,11 +164,6 @@ class TimeSamplerHook(Hook):
             file.write(json.dumps(line) + '\n')
         runner.visualizer.add_image(
             'time_steps', _draw(shares, width), step=runner.iter + 1)
-
-
-def _model(runner):
-    return runner.model.module if is_model_wrapper(runner.model) \
-        else runner.model
 
 
 def _owner(model, schedule: Schedule):

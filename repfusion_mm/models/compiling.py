@@ -49,10 +49,12 @@ def compile_between_taps(root: nn.Module, taps: Iterable[str],
 
     Args:
         root (nn.Module): The network; changed in place.
-        taps (Iterable[str]): Module paths in it that are hooked.
+        taps (Iterable[str]): The taps; those that are its outputs hook
+            nothing.
         options (dict): Arguments of ``torch.compile``.
     """
-    taps = list(taps)
+    modules = dict(root.named_modules())
+    taps = [tap for tap in taps if tap in modules]
 
     def visit(name: str, module: nn.Module) -> None:
         prefix = f'{name}.' if name else ''

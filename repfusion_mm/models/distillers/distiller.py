@@ -132,7 +132,8 @@ class Distiller(BaseModel):
         if self.unlogged is None:
             return loss, log
         self.unlogged.append((list(log), torch.stack(
-            [value.detach().float() for value in log.values()])))
+            [value.detach().to(loss.device, torch.float32, non_blocking=True)
+             for value in log.values()])))
         return loss, {}
 
     def student_features(self, student: nn.Module, inputs: Tensor,
@@ -198,11 +199,10 @@ class Distiller(BaseModel):
             losses['mean_reward'] = (reward * mask).sum() / \
                 mask.sum().clamp(min=1)
         self.finite.check(
-            {**{f'the student\'s {tap!r}': feature
-                for tap, feature in student.items()},
-             **{f'the teacher\'s {tap!r}': feature
-                for features in ranges for tap, feature in features.items()}},
-            losses)
+            [(f'the {whose} {tap!r}', feature)
+             for whose, features in [('student\'s', student),
+                                     *(('teacher\'s', one) for one in ranges)]
+             for tap, feature in features.items()], losses)
         return losses
 
     def check_samples(self, data_samples: Sequence) -> None:

@@ -1,6 +1,6 @@
 """Whether the numbers of a step are finite, without waiting for a GPU."""
 from collections import deque
-from typing import Dict
+from typing import Dict, List, Tuple
 
 import torch
 from torch import Tensor
@@ -22,23 +22,23 @@ class FiniteCheck:
     def __deepcopy__(self, memo: dict) -> 'FiniteCheck':
         return type(self)()  # what is on the way is the original's
 
-    def check(self, features: Dict[str, Tensor],
+    def check(self, features: List[Tuple[str, Tensor]],
               losses: Dict[str, Tensor]) -> None:
         """Look at the numbers of a step.
 
         Args:
-            features (dict[str, Tensor]): By what to call each; looked at to
-                name the cause where a loss is not finite.
+            features (list[tuple]): What to call each, and its values; looked
+                at to name the cause where a loss is not finite.
             losses (dict[str, Tensor]): Of any shape, by name.
 
         Raises:
             FloatingPointError: If a loss of this step, or on a GPU of a step
                 before, is not finite.
         """
-        numbers = {**losses, **features}
+        numbers = [*losses.values(), *(value for _, value in features)]
         finite = torch.stack([value.detach().isfinite().all()
-                              for value in numbers.values()])
-        names = list(losses), list(features)
+                              for value in numbers])
+        names = list(losses), [name for name, _ in features]
         if finite.device.type != 'cuda':
             _look(*names, finite, 'stopped before the weights are changed')
             return
@@ -73,5 +73,5 @@ def _look(losses: list, features: list, finite: Tensor, state: str) -> None:
              if not ok]
     wrong = wrong or [name for name, ok in zip(losses, flags) if not ok]
     raise FloatingPointError(
-        f'NaN or infinity in {", ".join(wrong)}; {state}. Lower the learning '
-        'rate, or compute in float32')
+        f'NaN or infinity in {", ".join(dict.fromkeys(wrong))}; {state}. '
+        'Lower the learning rate, or compute in float32')

@@ -49,31 +49,32 @@ GOOD, BAD = torch.ones(2, 3), torch.tensor([1., float('nan')])
 
 def test_at_once():
     check = FiniteCheck()
-    check.check({'z': GOOD}, {'loss': GOOD.sum()})
-    check.check({'z': BAD}, {'loss': GOOD.sum()})  # no loss is made of it
+    check.check([('z', GOOD)], {'loss': GOOD.sum()})
+    check.check([('z', BAD)], {'loss': GOOD.sum()})  # no loss is made of it
     with pytest.raises(FloatingPointError,
-                       match="in z; stopped before the weights are changed"):
-        check.check({'a': GOOD, 'z': BAD}, {'loss': BAD.sum()})
+                       match='in a, z; stopped before the weights are chan'):
+        check.check([('a', BAD), ('z', BAD), ('z', GOOD), ('z', BAD)],
+                    {'loss': BAD.sum()})
     with pytest.raises(FloatingPointError, match='in loss_b; stopped'):
-        check.check({'a': GOOD}, {'loss_a': GOOD, 'loss_b': 1 / (GOOD - 1)})
+        check.check([('a', GOOD)], {'loss_a': GOOD, 'loss_b': 1 / (GOOD - 1)})
 
 
 def test_when_it_arrives(late):
     check = FiniteCheck()
-    check.check({'z': GOOD}, {'loss': GOOD})
-    check.check({'z': BAD}, {'loss': BAD})
+    check.check([('z', GOOD)], {'loss': GOOD})
+    check.check([('z', BAD)], {'loss': BAD})
     Event.now = 1  # the step before has arrived, the bad one not yet
-    check.check({'z': GOOD}, {'loss': GOOD})
+    check.check([('z', GOOD)], {'loss': GOOD})
     Event.now = 2
     with pytest.raises(FloatingPointError, match='in z; the weights have'):
-        check.check({'z': GOOD}, {'loss': GOOD})
+        check.check([('z', GOOD)], {'loss': GOOD})
 
 
 def test_wait(late):
     check = FiniteCheck()
-    check.check({'z': GOOD}, {'loss': GOOD})
+    check.check([('z', GOOD)], {'loss': GOOD})
     check.wait()
-    check.check({'z': GOOD}, {'loss': BAD})
+    check.check([('z', GOOD)], {'loss': BAD})
     copy.deepcopy(check).wait()  # a copy (EMA) answers for its own steps
     with pytest.raises(FloatingPointError, match='in loss; the weights have'):
         check.wait()

@@ -1,0 +1,16 @@
+"""The model of a runner, without what distributes it."""
+from mmengine.model import is_model_wrapper
+from torch import nn
+
+
+def bare_model(runner) -> nn.Module:
+    """The model itself, where DDP or the like is wrapped around it.
+
+    Args:
+        runner (Runner): The runner.
+
+    Returns:
+        nn.Module: What the config calls ``model``.
+    """
+    return runner.model.module if is_model_wrapper(runner.model) \
+        else runner.model
