@@ -56,10 +56,10 @@ def write_report(study, scores, tried, console=None):
 
 
 def differences(results, metric):
-    """Paired differences: every arm over the baselines and the others.
+    """Paired differences: every arm over the two baselines from scratch.
 
-    Each arm over ``scratch``, what learns t over all, and what needs the steps
-    of both stages over ``scratch_long``.
+    What learns t in stage 1 also over all its like, and the joint arm over
+    all others.
     """
     values = {(row['labels_percent'], row['arm']): row[metric]
               for row in results}
@@ -67,9 +67,9 @@ def differences(results, metric):
     for (percent, arm), one in values.items():
         for other in NAMES:
             base = values.get((percent, other))
-            if base is None or other == arm or not (
-                    other in ('scratch', 'scratch_long')
-                    or arm in ('reinforced', 'joint')):
+            if base is None or arm in (other, 'scratch') or not (
+                    other in ('scratch', 'scratch_long') or arm == 'joint'
+                    or (arm == 'reinforced' and other != 'joint')):
                 continue
             seeds = min(len(one), len(base))  # of a run that goes on
             mean, interval = paired_difference(one[:seeds], base[:seeds])
