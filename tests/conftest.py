@@ -176,7 +176,8 @@ def load_config(root, monkeypatch, tmp_path, pipeline_folder):
             'default_hooks.logger.interval': 1,
         }
         if 'teacher' in cfg.model:
-            small['model.teacher.pretrained'] = pipeline_folder
+            inside = 'teacher.' if 'teacher' in cfg.model.teacher else ''
+            small[f'model.teacher.{inside}pretrained'] = pipeline_folder
         cfg.merge_from_dict({**small, **options})
         return cfg
 

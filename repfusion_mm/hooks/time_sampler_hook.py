@@ -26,9 +26,10 @@ class TimeSamplerHook(Hook):
     time steps drawn since the last one (shares, over 20 equal ranges from 0
     to the teacher's last), their mean, and the scheduled values, and draws the
     histogram in the visualizer as ``time_steps``. Of several processes the
-    first one's are recorded. Before training it has the reward check the data
-    set: a reward that needs labels refuses one that has none. Every training
-    of a :class:`RepFusion` should have this hook.
+    first one's are recorded. Before training it has the reward and the teacher
+    check the data set: a reward that needs labels refuses one that has none,
+    a feature bank one that it is not of. Every training of a
+    :class:`RepFusion` should have this hook.
 
     Args:
         schedules (Sequence[dict], optional): Values of the time sampler, or
@@ -70,8 +71,9 @@ class TimeSamplerHook(Hook):
         if not hasattr(model, 'time_sampler'):
             raise TypeError('TimeSamplerHook belongs to a model with a '
                             f'`time_sampler`, got {type(model).__name__}')
-        if hasattr(model.reward, 'check_dataset'):
-            model.reward.check_dataset(runner.train_dataloader.dataset)
+        for part in (model.teacher, model.reward):
+            if hasattr(part, 'check_dataset'):
+                part.check_dataset(runner.train_dataloader.dataset)
         sampler = model.time_sampler
         if self.schedules is None:
             self.schedules = [

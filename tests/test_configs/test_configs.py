@@ -32,7 +32,8 @@ DENOISERS = {  # which config is built like a released one
     'google/ddpm-cifar10-32': 'unet_32px_cifar10',
     'google/ddpm-ema-celebahq-256': 'unet_256px_celebahq'}
 PUBLISHED = [path for path in PATHS if 'distill/repfusion' in path
-             and 'ranges' not in path and 'folder' not in path]
+             and not any(kind in path for kind in ('ranges', 'folder',
+                                                   'bank'))]
 OPTIONAL = {'mmseg', 'mmpose', 'mmdet'}
 
 

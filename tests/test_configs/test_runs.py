@@ -23,6 +23,7 @@ KINDS = {
     'configs/distill/repfusion_resnet18_1xb128-200e_cifar10.py',
     'configs/distill/repfusion-uniform_resnet18_1xb128-200e_cifar10.py',
     'configs/distill/repfusion-contrastive_resnet18_1xb128-200e_cifar10.py',
+    'configs/distill/repfusion-bank_resnet18_1xb128-200e_cifar10.py',
     'configs/distill/hint_resnet18_resnet50-teacher_1xb128-200e_cifar10.py',
     'configs/distill/soft-labels_resnet18_resnet50-teacher_1xb128-200e_'
     'cifar10.py',
@@ -225,6 +226,9 @@ def shrink(cfg, work_dir):
                 batch_size=2 if faces else 4, num_workers=0,
                 persistent_workers=False)
     teacher = cfg.model.get('teacher', dict(type=''))
+    if 'bank' in teacher:
+        teacher.bank = str(work_dir / 'bank')
+        teacher = teacher.teacher
     if teacher['type'] == 'repfusion_mm.UNetTeacher':
         teacher.pretrained = 'celebahq' if 'celebahq' in teacher.pretrained \
             else 'denoiser'

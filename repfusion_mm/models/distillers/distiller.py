@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ..building import build_part
 from ..compiling import compile_between_taps, compile_options
-from ..labels import class_labels
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..taps import Taps
@@ -101,6 +100,8 @@ class Distiller(BaseModel):
             student_shapes=shapes,
             num_timesteps=self.teacher.num_timesteps)
         self._check_reward()
+        if self.teacher.looks_once:
+            self._check_bank()
 
     def prepare_student(self, backbone: nn.Module, prefix: str = '') -> None:
         """Lay out and compile the student as the config says.
@@ -174,10 +175,9 @@ class Distiller(BaseModel):
                             self.channel_order)
         sample = self.time_sampler(images)
         self.timesteps = sample.timesteps
-        labels = class_labels(data_samples) if self.teacher.reads_labels \
-            else None
+        told = self.teacher.read_samples(data_samples)
         # one z(t) for all connections, or one for each
-        ranges = [self.teacher(images, timesteps, labels)
+        ranges = [self.teacher(images, timesteps, told)
                   for timesteps in sample.timesteps.view(-1, len(images))]
 
         losses = {}
@@ -192,7 +192,7 @@ class Distiller(BaseModel):
             reward, mask, reward_losses = self.reward(
                 images, ranges[0], data_samples, student,
                 look=lambda others: self.teacher(
-                    others, sample.timesteps, labels),
+                    others, sample.timesteps, told),
                 loss_feature=loss_feature, timesteps=sample.timesteps)
             losses.update(reward_losses)
             losses.update(self.time_sampler.loss(sample, reward, mask))
@@ -299,6 +299,18 @@ class Distiller(BaseModel):
                 'again: any t would look good. Use a fixed class or an '
                 'average, a reward without labels, or ask for it by '
                 '`class_condition=dict(..., leak_labels=True)`')
+
+    def _check_bank(self) -> None:
+        if getattr(self.data_preprocessor, 'batch_augments', None):
+            raise ValueError(
+                '`data_preprocessor.batch_augments` mixes images, and a '
+                'feature bank holds none of the mixtures; leave out one of '
+                'the two')
+        if getattr(self.reward, 'shows_views', False):
+            raise ValueError(
+                f'`reward` is a {type(self.reward).__name__}, which shows the '
+                'teacher views that no feature bank holds; use another '
+                'reward, or leave out the bank')
 
 
 def _check_pairs(connections: Sequence[dict]) -> None:

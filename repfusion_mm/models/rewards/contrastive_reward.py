@@ -46,6 +46,7 @@ class ContrastiveReward(nn.Module):
         >>> reward = dict(type='repfusion_mm.ContrastiveReward')
     """
     reads_labels = False
+    shows_views = True  # to the teacher, of its own making
     num_ranges = 20  # of t, with statistics of their own
     momentum = 0.05
     least_seen = 32  # views of a range before its statistics are used

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..compiling import compile_options
+from ..labels import class_labels
 from ..taps import Taps, modules_behind
 from .compiled_taps import CompiledTaps
 from .frozen import Frozen
@@ -31,6 +32,7 @@ class FrozenTeacher(nn.Module):
     """
     reads_labels = False  # whether the features depend on the labels
     allows_label_leak = False  # whether a reward may read them from there
+    looks_once = False  # at the whole images of a data set, and no others
 
     def __init__(self, on_meta: nn.Module, taps: Sequence[str], *trial: Any,
                  dtype: Optional[str] = None,
@@ -50,6 +52,18 @@ class FrozenTeacher(nn.Module):
         self._frozen: Optional[Frozen] = None
         # remembers where `.to()` put the model before the weights are read
         self.register_buffer('_device_of', torch.empty(0), persistent=False)
+
+    def read_samples(self, data_samples: Sequence) -> Optional[Tensor]:
+        """What the teacher is told of the samples beside their images.
+
+        Args:
+            data_samples (Sequence[DataSample]): Those of a batch.
+
+        Returns:
+            Tensor, optional: Labels, long, (N,), if the features depend on
+            them.
+        """
+        return class_labels(data_samples) if self.reads_labels else None
 
     @property
     def feature_shapes(self) -> Dict[str, Tuple[int, ...]]:
