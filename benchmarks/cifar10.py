@@ -24,6 +24,7 @@ ARMS = dict(
     scratch_long=None,
     classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10',
     fixed='repfusion-fixed_resnet18_1xb128-200e_cifar10',
+    bank='repfusion-bank_resnet18_1xb128-200e_cifar10',
     uniform='repfusion-uniform_resnet18_1xb128-200e_cifar10',
     reinforced='repfusion_resnet18_1xb128-200e_cifar10',
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
@@ -112,7 +113,8 @@ class Cifar10(Study):
     """The jobs of one run."""
     name = 'cifar10'
     arms = ARMS
-    left_out = ('constant', )
+    left_out = ('bank', 'constant')
+    choices = dict(fixed='fixed_t', bank='fixed_t')
     sizes = SIZES
     metric = 'accuracy'
 
@@ -165,6 +167,10 @@ class Cifar10(Study):
     def score(self, metrics):
         return metrics['accuracy/top1']
 
+    def best_choice(self, arm, percent):
+        # a feature bank is compared with the same t without one
+        return super().best_choice('fixed', percent)
+
     # --- jobs ---------------------------------------------------------------
     def dpm(self):
         """The diffusion model; returns its folder and the job's key."""
@@ -215,8 +221,14 @@ class Cifar10(Study):
                 schedules=[dict(attribute='entropy_weight', end=0.)])]
         if arm in ('reinforced', 'constant'):
             model['reward'] = dict(hidden=())
-        if arm == 'fixed':
+        if arm in ('fixed', 'bank'):
             model['time_sampler'] = dict(t=choice)
+        if arm == 'bank':  # one for all shares of labels and all seeds
+            model['teacher'] = dict(
+                teacher=model['teacher'], timesteps=[choice],
+                bank=str(self.jobs / 'dpm' / f'bank_t{choice}'),
+                dataset=dict(_delete_=True, **self.images('train', False)),
+                channel_order='bgr')
         cfg = self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset, seed,
                           model=model, custom_hooks=hooks)
         name = self.job_name('distill', arm, percent, seed, choice)

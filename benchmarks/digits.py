@@ -38,7 +38,8 @@ def parse_args(argv=None):
     parser.add_argument(
         '--arms', nargs='+', default=['scratch', 'fixed_t0', 'uniform',
                                       'reinforced'],
-        help='what the fine-tuning starts from: scratch, fixed_t<N>, uniform, '
+        help='what the fine-tuning starts from: scratch, fixed_t<N>, '
+        'bank_t<N> (the same from a feature bank of whole images), uniform, '
         'reinforced (default: %(default)s)')
     parser.add_argument('--split', choices=['val', 'test'], default='test',
                         help='what is predicted: val to choose settings, '
@@ -76,7 +77,7 @@ class Study(Plan):
 
     def distill(self, arm, labels, seed):
         """Stage 1; returns the checkpoint and the key of the job."""
-        kind = 'fixed' if arm.startswith('fixed_t') else arm
+        kind, _, t = arm.partition('_t')  # fixed_t100, bank_t100
         config = str(CONFIGS / f'repfusion_resnet18_{kind}_digits.py')
         name = f'distill_{arm}_{labels}labels_seed{seed}'
         dataset = 'train_dataloader.dataset.datasets'
@@ -92,8 +93,13 @@ class Study(Plan):
             f'{dataset}.1.dataset.labels_per_class': few,
             f'{dataset}.1.dataset.seed': seed,
         }
-        if kind == 'fixed':
-            values['model.time_sampler.t'] = arm[len('fixed_t'):]
+        if t:
+            values['model.time_sampler.t'] = t
+        if kind == 'bank':
+            values['model.teacher.teacher.pretrained'] = values.pop(
+                'model.teacher.pretrained')
+            values['model.teacher.timesteps'] = f'[{t}]'
+            values['model.teacher.bank'] = str(self.jobs / name / 'bank')
         arguments = options(**values)
 
         def run():

@@ -43,21 +43,28 @@ def write_report(study, results, probe):
 def differences(results):
     """Paired differences between the arms of each number of labels.
 
-    Each has a 95 percent interval of Student's t over the seeds.
+    Of reinforced t over all others, and of a feature bank over the same t
+    without one. Each has a 95 percent interval of Student's t over the seeds.
     """
     rows = []
     for result in results:
         for other in results:
             if result['labels_per_class'] != other['labels_per_class'] or \
-                    result['init'] != 'reinforced' or result is other:
+                    result is other or not _compared(result['init'],
+                                                     other['init']):
                 continue
             mean, interval = paired_difference(result['accuracy'],
                                                other['accuracy'])
             rows.append(dict(
                 labels_per_class=result['labels_per_class'],
-                of='reinforced', over=other['init'], mean=mean,
+                of=result['init'], over=other['init'], mean=mean,
                 interval=interval))
     return rows
+
+
+def _compared(init, other):
+    return init == 'reinforced' or \
+        init.startswith('bank_t') and other == init.replace('bank', 'fixed')
 
 
 def probe_peak(probe):
@@ -76,7 +83,8 @@ def arm_name(init):
     """What an arm is called in the report."""
     if init in NAMES:
         return NAMES[init]
-    return f'distilled, t = {init[len("fixed_t"):]}'
+    kind, _, t = init.partition('_t')
+    return f'distilled, t = {t}' + (', bank' if kind == 'bank' else '')
 
 
 def print_table(report, console):
@@ -90,11 +98,12 @@ def print_table(report, console):
             f'{np.mean(row["accuracy"]):.1f}', f'{_std(row["accuracy"]):.1f}',
             ' '.join(f'{value:.1f}' for value in row['accuracy']))
     console.print(table)
-    table = Table('labels a class', 'reinforced t over', 'points',
-                  '95 % interval', title='paired differences')
+    table = Table('labels a class', 'of', 'over', 'points', '95 % interval',
+                  title='paired differences')
     for row in report['differences']:
-        table.add_row(str(row['labels_per_class']), arm_name(row['over']),
-                      f'{row["mean"]:+.1f}', interval_text(row['interval']))
+        table.add_row(str(row['labels_per_class']), arm_name(row['of']),
+                      arm_name(row['over']), f'{row["mean"]:+.1f}',
+                      interval_text(row['interval']))
     console.print(table)
     peak = report['probe_peak']
     console.print(
@@ -160,8 +169,8 @@ def _page(report, records, teacher):
         + ', '.join(f'{value:.1f}' for value in row['accuracy'])
         + '</td></tr>' for row in report['results'])
     gains = ''.join(
-        f'<tr><td>{row["labels_per_class"]}</td><td>{arm_name(row["over"])}'
-        f'</td><td>{row["mean"]:+.1f}</td>'
+        f'<tr><td>{row["labels_per_class"]}</td><td>{arm_name(row["of"])}'
+        f'</td><td>{arm_name(row["over"])}</td><td>{row["mean"]:+.1f}</td>'
         f'<td>{interval_text(row["interval"])}</td></tr>'
         for row in report['differences'])
     seconds = ', '.join(f'{stage} {value:.0f} s'
@@ -195,8 +204,8 @@ ResNet is then fine-tuned on a few labels, beside one from scratch.</p>
 <h2>{report['split'].capitalize()} accuracy, percent</h2>
 <table><tr><th>labels a class</th><th>fine-tuned</th><th>mean</th>
 <th>std</th><th>each seed</th></tr>{rows}</table>
-<h2>Reinforced t over the others, points, paired by seed</h2>
-<table><tr><th>labels a class</th><th>over</th><th>mean</th>
+<h2>One start over another, points, paired by seed</h2>
+<table><tr><th>labels a class</th><th>of</th><th>over</th><th>mean</th>
 <th>95 % interval</th></tr>{gains}</table>
 <p><small>Time: {seconds}. {versions}.</small></p>
 </body></html>

@@ -9,14 +9,16 @@ NAMES = dict(
     scratch='from scratch',
     scratch_long='from scratch, as many steps as both stages',
     classifier='distilled from a classifier of the same labels',
-    fixed='distilled, best fixed t', uniform='distilled, uniform t',
+    fixed='distilled, best fixed t',
+    bank='distilled, best fixed t, feature bank',
+    uniform='distilled, uniform t',
     reinforced='distilled, reinforced t',
     constant='distilled, reinforced t, blind policy',
     contrastive='distilled, reinforced t, contrastive reward',
     joint='distilled while it is trained, reinforced t')
 COLOURS = dict(
     scratch='#9aa0a6', scratch_long='#5f6368', classifier='#795548',
-    fixed='#e8a33d', uniform='#4c8bf5', reinforced='#1a7f4b',
+    fixed='#e8a33d', bank='#d93025', uniform='#4c8bf5', reinforced='#1a7f4b',
     constant='#00838f', contrastive='#a142f4', joint='#c5221f')
 LEARNING = ('reinforced', 'constant', 'contrastive')  # of t, in stage 1
 
@@ -59,7 +61,7 @@ def differences(results, metric):
     """Paired differences: every arm over the two baselines from scratch.
 
     What learns t in stage 1 also over all its like, and the joint arm over
-    all others.
+    all others; and a feature bank over the same t without one.
     """
     values = {(row['labels_percent'], row['arm']): row[metric]
               for row in results}
@@ -69,7 +71,8 @@ def differences(results, metric):
             base = values.get((percent, other))
             if base is None or arm in (other, 'scratch') or not (
                     other in ('scratch', 'scratch_long') or arm == 'joint'
-                    or (arm == 'reinforced' and other != 'joint')):
+                    or (arm == 'reinforced' and other != 'joint')
+                    or (arm, other) == ('bank', 'fixed')):
                 continue
             seeds = min(len(one), len(base))  # of a run that goes on
             mean, interval = paired_difference(one[:seeds], base[:seeds])

@@ -4,6 +4,8 @@ Four ways of taking the same step, in turn, on generated images: as published
 (the whole denoiser, float32), our model's train_step, the same through the
 Runner with its hooks and data pipeline, and the limit: the bare student's
 step and the bare denoiser up to the tap. Ratios are taken within each round.
+Where features are pooled, a feature bank at one t beside them: through the
+Runner, 20 epochs from an empty bank, filling counted.
 Peak memory comes from a process of its own for each.
 
 All but the published step run with the switches (dtype, channels_last,
@@ -35,7 +37,9 @@ PAIRS = dict(
     celebahq=dict(
         config='distill/repfusion_resnet50_celebahq.py',
         denoiser='dpm/unet_256px_celebahq.py', size=256))
-WAYS = ('published', 'train_step', 'runner', 'limit')
+WAYS = ('published', 'train_step', 'runner', 'limit', 'bank')
+# a call of the bank's way is a whole run on a step's worth of images
+STEPS = dict(bank=20)
 # relative difference of each loss from the published one's: of our model as
 # it is, and with the switches, bfloat16 among them
 TOLERANCE, SWITCHED_TOLERANCE = 1e-4, 0.05
@@ -65,6 +69,25 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+def register_images():
+    """A data set of generated images, ``mmengine.GeneratedImages``."""
+    from mmengine.dataset import BaseDataset
+    from mmengine.registry import DATASETS
+
+    @DATASETS.register_module(force=True)
+    class GeneratedImages(BaseDataset):
+
+        def __init__(self, count, size, **kwargs):
+            self.shape = count, size, size, 3
+            super().__init__(**kwargs)
+
+        def load_data_list(self):
+            images = np.random.default_rng(0).integers(
+                0, 256, self.shape, dtype=np.uint8)
+            return [dict(img=image, gt_label=i % 10)
+                    for i, image in enumerate(images)]
+
+
 class Ways:
     """The ways of taking a step, on the same weights.
 
@@ -89,7 +112,8 @@ class Ways:
         logging.disable(logging.WARNING)  # a line for each weight
         torch.manual_seed(0)
         self.torch, self.device, self.batch = torch, device, batch
-        self.size = pair['size']
+        self.size, self.only = pair['size'], only
+        register_images()
         self.cfg = Config.fromfile(str(ROOT / 'configs' / pair['config']))
         if 'denoiser' in pair:
             denoiser = Config.fromfile(
@@ -123,6 +147,12 @@ class Ways:
             self._published = PublishedStep(self.model, whole.to(device),
                                             self.sgd)
 
+    @property
+    def names(self):
+        """All ways; without the bank where the features are maps."""
+        maps = self.model.connections[0].loss.needs_maps
+        return [way for way in WAYS if way != 'bank' or not maps]
+
     def data(self):
         """A batch as a data loader gives it."""
         from mmpretrain.structures import DataSample
@@ -152,30 +182,66 @@ class Ways:
 
     def runner(self):
         """The Runner's iteration: data pipeline, hooks, logging, step."""
-        from mmengine.dataset import BaseDataset
-        from mmengine.registry import DATASETS
+        return self.iteration(self.model, 512)
+
+    def bank(self):
+        """20 epochs through the Runner, from an empty bank of whole images."""
+        from repfusion_mm.registry import MODELS
+        model = self.fixed_time()
+        folder = Path(tempfile.mkdtemp(), 'bank')
+        inner, network = dict(self.cfg.model.teacher), model.teacher.network
+        inner.pop('compile', None)  # the number of images varies
+        teacher = MODELS.build(dict(
+            type='repfusion_mm.BankedTeacher', teacher=inner,
+            taps=list(model.teacher.feature_shapes), bank=str(folder),
+            dataset=dict(type='mmengine.GeneratedImages', count=self.batch,
+                         size=self.size, pipeline=[dict(type='PackInputs')]),
+            channel_order='rgb', timesteps=[model.time_sampler.t]))
+        teacher.teacher.read = lambda: network  # the same weights
+        model.teacher = teacher.to(self.device)
+        teacher.init_weights()
+        iterate = self.iteration(model, self.batch)
+        marks = folder / 'marks.u32'
+
+        def empty():
+            marks.write_bytes(bytes(marks.stat().st_size))
+
+        def run():
+            empty()
+            for _ in range(STEPS['bank']):
+                iterate()
+
+        def fill():
+            empty()
+            for _ in teacher.fill(self.batch):
+                pass
+
+        run.fill, run.iterate = fill, iterate  # its parts, to measure alone
+        return run
+
+    def fixed_time(self):
+        """The model on the same weights, at one t and without a reward."""
+        from repfusion_mm.registry import MODELS
+        model = self.model if self.only else copy.deepcopy(self.model)
+        model.reward = None
+        model.time_sampler = MODELS.build(
+            dict(type='repfusion_mm.FixedTime', t=100))
+        return model
+
+    def iteration(self, model, count):
+        """An iteration of the Runner on so many images."""
         from mmengine.runner import Runner
-
-        @DATASETS.register_module(force=True)
-        class GeneratedImages(BaseDataset):
-
-            def load_data_list(inner):
-                images = np.random.default_rng(0).integers(
-                    0, 256, (512, self.size, self.size, 3), dtype=np.uint8)
-                return [dict(img=image, gt_label=i % 10)
-                        for i, image in enumerate(images)]
-
         pipeline = [step for step in self.cfg.train_pipeline
                     if step['type'] != 'LoadImageFromFile']
         work_dir = tempfile.mkdtemp()
         runner = Runner(
-            self.model,  # on the same weights
+            model,  # on the same weights
             work_dir,
             train_dataloader=dict(
                 batch_size=self.batch, **self._workers(),
                 sampler=dict(type='InfiniteSampler', shuffle=True),
-                dataset=dict(type='mmengine.GeneratedImages',
-                             pipeline=pipeline)),
+                dataset=dict(type='mmengine.GeneratedImages', count=count,
+                             size=self.size, pipeline=pipeline)),
             train_cfg=dict(by_epoch=False, max_iters=10**6),
             optim_wrapper=dict(self._wrapper(),
                                optimizer=dict(type='SGD', **self.sgd)),
@@ -329,7 +395,7 @@ def fastest(ways, what):
 
 def measure(ways, rounds, warmup):
     """Seconds of each way in each round, in turn."""
-    steps = {way: getattr(ways, way)() for way in (*WAYS, 'policy')}
+    steps = {way: getattr(ways, way)() for way in (*ways.names, 'policy')}
     steps = {way: step for way, step in steps.items() if step}
     seconds = {way: [] for way in steps}
     for index in range(warmup + rounds):
@@ -339,7 +405,8 @@ def measure(ways, rounds, warmup):
             if ways.device == 'cuda':
                 ways.torch.cuda.synchronize()
             if index >= warmup:
-                seconds[way].append(time.perf_counter() - start)
+                seconds[way].append((time.perf_counter() - start) /
+                                    STEPS.get(way, 1))
     return seconds
 
 
@@ -446,7 +513,7 @@ def main(argv=None):
                                             seconds['train_step'])
         table = Table('way', 'images a second', 'times published (95 %)',
                       'of the limit (95 %)', 'peak memory, MiB', title=pair)
-        for way in WAYS:
+        for way in ways.names:
             figures[way] = dict(
                 images_per_second=round(
                     args.batch / float(np.median(seconds[way])), 2),

@@ -130,7 +130,8 @@ def test_one_seed_one_stage(module, study):
     stages = {}
     arms = [arm for arm in module.ARMS if arm != 'scratch_long']
     for arm in arms:
-        study.finetune(arm, 25, 7, choice=100 if arm == 'fixed' else None)
+        study.finetune(arm, 25, 7, choice=100 if arm in module.Cifar10.choices
+                       else None)
         for stage in ('distill', 'finetune'):
             if (arm, stage) == ('scratch', 'distill'):
                 continue
@@ -160,6 +161,19 @@ def test_one_seed_one_stage(module, study):
             starts.add(init['checkpoint'])
         rests.add(str(model))
     assert len(rests) == 1 and len(starts) == len(arms) - 1
+
+
+def test_bank_is_fixed_t_on_whole_images(study):
+    study.distill('fixed', 25, 7, 30)
+    fixed = study.fit.last('distill').cfg.model
+    study.distill('bank', 25, 7, 30)
+    bank = study.fit.last('distill').cfg.model
+    assert bank.teacher.teacher == fixed.teacher
+    assert bank.teacher.timesteps == [bank.time_sampler.t] == [30]
+    whole = study.images('train', False)
+    assert bank.teacher.dataset.to_dict() == whole
+    assert not any('Random' in step['type'] for step in whole['pipeline'])
+    assert {**bank, 'teacher': None} == {**fixed, 'teacher': None}
 
 
 def test_scratch_long_has_the_steps_of_both_stages(study):
@@ -244,6 +258,7 @@ def test_best_fixed_t(module, study, monkeypatch):
     from study import SELECTION_SEED
     monkeypatch.setattr(study, 'finetune', finetune)
     assert study.best_choice('fixed', 10) == (100, scores)
+    assert study.best_choice('bank', 10) == (100, scores)
     # decided on other images and by another seed than what is reported
     assert set(calls) == {('fixed', SELECTION_SEED, 'val')}
     args = study.args
@@ -323,7 +338,7 @@ def test_selection_seed_is_not_reported(module, capsys):
 def test_defaults(module):
     args = module.parse_args([])
     assert args.out == 'work_dirs/cifar10_smoke'
-    assert set(args.arms) == set(module.ARMS) - {'constant'}
+    assert set(args.arms) == set(module.ARMS) - {'bank', 'constant'}
     for arm, config in module.ARMS.items():
         assert 'scratch' in arm or (
             ROOT / 'configs' / 'distill' / f'{config}.py').exists()
@@ -361,6 +376,10 @@ def test_differences(report):
         assert rows[key]['mean'] == pytest.approx(np.mean(gain), abs=0.006)
         assert rows[key]['interval'] == pytest.approx(
             [np.mean(gain) - half, np.mean(gain) + half], abs=0.006)
+    # a bank beside the same t without one
+    row, = report.differences(rows_of({
+        (1, 'fixed'): [50., 52.], (1, 'bank'): [51., 51.]}), 'accuracy')
+    assert (row['of'], row['over'], row['mean']) == ('bank', 'fixed', 0.)
     # of a run that goes on: only the seeds that both have
     assert rows[10, 'reinforced', 'scratch']['mean'] == 6.
     assert rows[10, 'reinforced', 'scratch']['interval'] is None

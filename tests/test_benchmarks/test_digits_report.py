@@ -36,6 +36,17 @@ def test_differences(module):
     assert rows[0]['interval'] == pytest.approx(list(wanted), abs=0.01)
 
 
+def test_bank_is_compared_with_its_t(module):
+    results = [dict(init=init, labels_per_class=2, accuracy=accuracy)
+               for init, accuracy in (
+                   ('fixed_t0', [70., 71.]), ('fixed_t100', [80., 84.]),
+                   ('bank_t100', [81., 83.]))]
+    row, = module.differences(results)
+    assert (row['of'], row['over']) == ('bank_t100', 'fixed_t100')
+    assert row['mean'] == 0. and row['interval'][0] < 0 < row['interval'][1]
+    assert module.arm_name('bank_t100') == 'distilled, t = 100, bank'
+
+
 def test_one_seed_has_no_interval(module):
     results = [dict(row, accuracy=row['accuracy'][:1]) for row in RESULTS]
     assert module.differences(results)[0]['interval'] is None

@@ -122,6 +122,6 @@ def test_command(tmp_path):
     assert figures['largest_loss_difference_switched'] < 0.05
     assert figures['switches'] == switches
     assert 0 < figures['policy_share'][0] < 1
-    for way in ('published', 'train_step', 'runner', 'limit'):
+    for way in ('published', 'train_step', 'runner', 'limit', 'bank'):
         assert figures[way]['images_per_second'] > 0
         assert figures[way]['peak_memory'] > 0
