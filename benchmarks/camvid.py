@@ -16,7 +16,7 @@ and not run again.
 """
 from pathlib import Path
 
-from dense_study import SMALL_DENOISER, SMALL_RESNET, DenseStudy
+from dense_study import FULL, SMOKE, DenseStudy
 from study import make_parser, parse, run_study
 
 CLASSES = ('sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign',
@@ -26,29 +26,9 @@ PALETTE = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128],
            [64, 0, 128], [64, 64, 0], [0, 128, 192]]
 NEW_SEQUENCE = 'Seq05VD'
 SIZES = dict(
-    # what one CPU core can do in an hour and a half: half of the images'
-    # 240x180 pixels, crops of 64x64, half of BiSeNetV1's channels
-    smoke=dict(
-        scale=(120, 90), crop=64, student=SMALL_RESNET, width=0.5,
-        denoiser=SMALL_DENOISER, tap='mid_block.resnets.1',
-        fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01], num_bins=20,
-        workers=0, amp=False,
-        dpm=dict(iters=1200, batch=16, lr=1e-3, ema=0.005),
-        distill=dict(iters=250, batch=16, lr=2e-3),
-        finetune=dict(iters=250, batch=16, lr=2e-3)),
-    # for a GPU: the whole model on the whole images; not run yet
-    full=dict(
-        scale=(240, 180), crop=128, student={}, width=1,
-        denoiser=dict(
-            sample_size=128, block_out_channels=(64, 64, 128, 128, 256),
-            down_block_types=('DownBlock2D', ) * 4 + ('AttnDownBlock2D', ),
-            up_block_types=('AttnUpBlock2D', ) + ('UpBlock2D', ) * 4),
-        tap='mid_block.resnets.1',
-        fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01], num_bins=20,
-        workers=12, amp=True,
-        dpm=dict(iters=20000, batch=64, lr=2e-4, ema=0.001),
-        distill=dict(iters=4000, batch=32, lr=2e-3),
-        finetune=dict(iters=4000, batch=32, lr=2e-3)))
+    # half of the images' 240x180 pixels, half of BiSeNetV1's channels
+    smoke=dict(SMOKE, scale=(120, 90), crop=64, width=0.5),
+    full=dict(FULL, scale=(240, 180), crop=128, width=1))
 
 
 class CamVid(DenseStudy):

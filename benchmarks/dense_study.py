@@ -6,16 +6,35 @@ from study import Study
 
 ARMS = ('scratch', 'scratch_long', 'fixed', 'reinforced', 'joint')
 
-# of the smoke size, at 64x64 pixels: half of a ResNet-18's channels and a
-# smaller stride, a denoiser of 2.7 M parameters
-SMALL_RESNET = dict(stem_channels=32, base_channels=32, strides=(1, 2, 2, 1))
-SMALL_DENOISER = dict(
-    _delete_=True, sample_size=64, layers_per_block=1,
-    block_out_channels=(16, 32, 64, 128), norm_num_groups=8,
-    attention_head_dim=16,
-    down_block_types=('DownBlock2D', 'DownBlock2D', 'DownBlock2D',
-                      'AttnDownBlock2D'),
-    up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D', 'UpBlock2D'))
+_SHARED = dict(
+    tap='mid_block.resnets.1', num_bins=20,
+    fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01])
+# what one CPU core can do in an hour and a half, at 64x64 pixels: half of a
+# ResNet-18's channels and a smaller stride, a denoiser of 2.7 M parameters
+SMOKE = dict(
+    _SHARED, workers=0, amp=False,
+    student=dict(stem_channels=32, base_channels=32, strides=(1, 2, 2, 1)),
+    denoiser=dict(
+        _delete_=True, sample_size=64, layers_per_block=1,
+        block_out_channels=(16, 32, 64, 128), norm_num_groups=8,
+        attention_head_dim=16,
+        down_block_types=('DownBlock2D', 'DownBlock2D', 'DownBlock2D',
+                          'AttnDownBlock2D'),
+        up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D',
+                        'UpBlock2D')),
+    dpm=dict(iters=1200, batch=16, lr=1e-3, ema=0.005),
+    distill=dict(iters=250, batch=16, lr=2e-3),
+    finetune=dict(iters=250, batch=16, lr=2e-3))
+# for a GPU, at 128x128 pixels; not run yet
+FULL = dict(
+    _SHARED, workers=12, amp=True, student={},
+    denoiser=dict(
+        sample_size=128, block_out_channels=(64, 64, 128, 128, 256),
+        down_block_types=('DownBlock2D', ) * 4 + ('AttnDownBlock2D', ),
+        up_block_types=('AttnUpBlock2D', ) + ('UpBlock2D', ) * 4),
+    dpm=dict(iters=20000, batch=64, lr=2e-4, ema=0.001),
+    distill=dict(iters=4000, batch=32, lr=2e-3),
+    finetune=dict(iters=4000, batch=32, lr=2e-3))
 
 
 class DenseStudy(Study):

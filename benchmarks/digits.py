@@ -7,13 +7,12 @@ tested. The arms of a seed see the same batches and the same labels. Finished
 jobs are kept in <out>/jobs and not run again.
 """
 import argparse
-import logging
 import os
 import os.path as osp
 import time
 from pathlib import Path
 
-from plan import ROOT, Plan, quiet, tool
+from plan import ROOT, Plan, quiet, start, tool
 
 CONFIGS = ROOT / 'configs' / 'demo'
 DPM = CONFIGS / 'dpm_digits'
@@ -145,31 +144,14 @@ class Study(Plan):
 def main(argv=None):
     args = parse_args(argv)
     os.chdir(ROOT)  # the configs name their files from here
-    import torch
     from digits_report import print_table, write_report
-    from mmengine.logging import MMLogger
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    logging.getLogger('mmengine').setLevel(logging.ERROR)
-    MMLogger.get_instance('digits', log_level='ERROR')
-    console = Console()
+    console, progress = start('digits', args.threads)
     Path(args.out).mkdir(parents=True, exist_ok=True)
 
     jobs = [(labels, seed, arm) for labels in args.labels
             for seed in range(args.first_seed, args.first_seed + args.seeds)
             for arm in args.arms]
-    with Progress(TextColumn('{task.description}'), BarColumn(),
-                  MofNCompleteColumn(), TimeElapsedColumn(),
-                  TimeRemainingColumn(), console=console) as progress:
+    with progress:
         bar = progress.add_task('diffusion model', total=len(jobs) + 2)
         teacher, seconds = DPM, None
         if args.train_dpm:

@@ -18,37 +18,16 @@ finished jobs are kept in <out>/jobs and not run again.
 import json
 from pathlib import Path
 
-from dense_study import SMALL_DENOISER, SMALL_RESNET, DenseStudy
+from dense_study import FULL, SMOKE, DenseStudy
 from study import make_parser, parse, run_study
 
 NUM_KEYPOINTS = 68
 _HEATMAPS = dict(type='MSRAHeatmap', input_size=(64, 64),
                  heatmap_size=(32, 32), sigma=1.5)
 SIZES = dict(
-    # what one CPU core can do in an hour and a half
-    smoke=dict(
-        student=SMALL_RESNET, codec=_HEATMAPS, head_channels=64,
-        denoiser=SMALL_DENOISER, tap='mid_block.resnets.1',
-        fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01], num_bins=20,
-        workers=0, amp=False,
-        dpm=dict(iters=1200, batch=16, lr=1e-3, ema=0.005),
-        distill=dict(iters=250, batch=16, lr=2e-3),
-        finetune=dict(iters=250, batch=16, lr=2e-3)),
-    # for a GPU; not run yet
-    full=dict(
-        student={},
-        codec=dict(_HEATMAPS, input_size=(128, 128), sigma=2),
-        head_channels=256,
-        denoiser=dict(
-            sample_size=128, block_out_channels=(64, 64, 128, 128, 256),
-            down_block_types=('DownBlock2D', ) * 4 + ('AttnDownBlock2D', ),
-            up_block_types=('AttnUpBlock2D', ) + ('UpBlock2D', ) * 4),
-        tap='mid_block.resnets.1',
-        fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01], num_bins=20,
-        workers=12, amp=True,
-        dpm=dict(iters=20000, batch=64, lr=2e-4, ema=0.001),
-        distill=dict(iters=4000, batch=32, lr=2e-3),
-        finetune=dict(iters=4000, batch=32, lr=2e-3)))
+    smoke=dict(SMOKE, codec=_HEATMAPS, head_channels=64),
+    full=dict(FULL, codec=dict(_HEATMAPS, input_size=(128, 128), sigma=2),
+              head_channels=256))
 
 
 class Faces(DenseStudy):

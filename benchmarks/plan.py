@@ -3,6 +3,7 @@ import contextlib
 import hashlib
 import importlib.util
 import json
+import logging
 import os
 import platform
 import shutil
@@ -103,6 +104,37 @@ class Plan:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             mark.write_text(key)
+
+
+def start(name, threads):
+    """Quieten MMEngine, and get a console with a bar for the jobs.
+
+    Args:
+        name (str): Of the study's logger.
+        threads (int, optional): Of this process.
+
+    Returns:
+        tuple: rich's console, and a progress bar on it.
+    """
+    import torch
+    from mmengine.logging import MMLogger
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    if threads:
+        torch.set_num_threads(threads)
+    logging.getLogger('mmengine').setLevel(logging.ERROR)
+    MMLogger.get_instance(name, log_level='ERROR')
+    console = Console()
+    return console, Progress(
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), console=console)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,9 @@
 """What the studies of single tasks share: configs, budgets, jobs, the loop."""
 import argparse
 import copy
-import logging
 import os
 
-from plan import ROOT, Plan, tool
+from plan import ROOT, Plan, start, tool
 
 SELECTION_SEED = 0  # makes the choices on validation; is not reported
 
@@ -248,32 +247,15 @@ def run_study(args, make_study, finish=None):
             end, such as pictures.
     """
     os.chdir(ROOT)  # the configs name their files from here
-    import torch
-    from mmengine.logging import MMLogger
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
     from study_report import write_report
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    logging.getLogger('mmengine').setLevel(logging.ERROR)
-    MMLogger.get_instance(args.study.name, log_level='ERROR')
-    console = Console()
+    console, progress = start(args.study.name, args.threads)
     study = make_study(args)
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     # seed by seed, so that a run that is stopped has whole seeds
     jobs = [(seed, percent, arm) for seed in seeds
             for percent in args.labels for arm in args.arms]
     chosen_arms = [arm for arm in args.arms if arm in study.choices]
-    with Progress(TextColumn('{task.description}'), BarColumn(),
-                  MofNCompleteColumn(), TimeElapsedColumn(),
-                  TimeRemainingColumn(), console=console) as progress:
+    with progress:
         bar = progress.add_task(
             'diffusion model', total=1 + len(chosen_arms) + len(jobs))
         study.dpm()
