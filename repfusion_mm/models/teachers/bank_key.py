@@ -78,8 +78,8 @@ def weights_hash(network: nn.Module) -> str:
     for name, value in sorted(network.state_dict().items()):
         value = value.detach().cpu().contiguous()
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
-        digest.update(value.view(torch.uint8).numpy().tobytes()
-                      if value.dim() else str(value.item()).encode())
+        # flat: a 1x1 kernel in channels-last has no stride 1 at the end
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
