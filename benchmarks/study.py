@@ -206,9 +206,11 @@ class Study(Plan):
                 return weights
 
             def test(part, *arguments):
+                # its own name: tests within a second would share a visualizer
                 return self.test([
                     path, weights, '--work-dir', str(work_dir), *arguments,
-                    '--cfg-options', 'test_dataloader.dataset.ann_file='
+                    '--cfg-options', f'experiment_name={name}_{part}',
+                    'test_dataloader.dataset.ann_file='
                     f'{self.annotations(part)}'])
 
             scores = {metric: round(float(self.score(test(part))), 2) for
@@ -274,6 +276,6 @@ def run_study(args, make_study, finish=None):
                 arm, percent, seed, choice=best.get(arm)))
             write_report(study, scores, tried)
             progress.advance(bar)
+    write_report(study, scores, tried, console)
     if finish:
         finish(study)
-    write_report(study, scores, tried, console)
