@@ -198,7 +198,8 @@ def test_variance(constant):
 def test_learns_the_best_t(sampler, policy):
     # bright images are worth most at t = 200, dark ones at t = 800
     size = dict(image_size=16) if policy == 'LeNetPolicy' else {}
-    module = sampler(num_bins=20, entropy_weight=0., policy=dict(
+    # curious enough not to settle beside the best bin, whatever the seed
+    module = sampler(num_bins=20, entropy_weight=0.1, policy=dict(
         type=f'repfusion_mm.{policy}', **size))
     optimizer = torch.optim.Adam(module.parameters(), 3e-3)
 
@@ -221,9 +222,8 @@ def test_learns_the_best_t(sampler, policy):
     drawn = module(images).timesteps.float()
     means = drawn[bright].mean().item(), drawn[~bright].mean().item()
     if policy == 'LeNetPolicy':
-        # it settles for a bin of 50 steps at the best one, or for the next
-        assert means[0] == pytest.approx(200, abs=100)
-        assert means[1] == pytest.approx(800, abs=100)
+        assert means[0] == pytest.approx(200, abs=60)
+        assert means[1] == pytest.approx(800, abs=60)
     else:
         assert abs(means[0] - means[1]) < 60
 
