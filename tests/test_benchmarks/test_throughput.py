@@ -79,6 +79,51 @@ def test_search(monkeypatch, device, dtypes):
                               'compile': True}
 
 
+def test_search_takes_the_plainest(monkeypatch):
+    """Switches that gain next to nothing are left out."""
+    import throughput
+    monkeypatch.setattr(throughput, 'Ways',
+                        lambda pair, device, batch, only, switches: switches)
+
+    def seconds(switches, what):
+        (one, ) = switches.values()
+        return 1. - 0.08 * one['channels_last'] - 0.03 * one.get(
+            'compile', False)
+
+    monkeypatch.setattr(throughput, 'fastest', seconds)
+    best, _ = throughput.search({}, 'cpu', 2)
+    for part, key in (('teacher', 'dtype'), ('student', 'amp')):
+        assert best[part] == {key: None, 'channels_last': True}
+
+
+@pytest.mark.slow
+def test_published_has_no_switches():
+    import throughput
+    ways = throughput.Ways(
+        throughput.PAIRS['cifar10'], 'cpu', 1, switches=dict(
+            teacher=dict(dtype='bfloat16'),
+            student=dict(channels_last=True, compile=True)))
+    ours, theirs = ways.model.backbone, ways._published.backbone
+    assert 'forward' in vars(ours) and 'forward' not in vars(theirs)
+    assert next(ways._published.denoiser.parameters()).dtype == torch.float32
+    for one, other in zip(ours.parameters(), theirs.parameters()):
+        assert torch.equal(one, other)
+        assert other.is_contiguous()
+
+
+@pytest.mark.slow
+def test_peak_memory():
+    """A step holds its weights, their gradients and momentum at the least."""
+    import throughput
+    args = throughput.parse_args(['--batch', '2', '--memory-of', 'train_step',
+                                  '--switches', '{}'])
+    peak = throughput.peak_on(args)
+    ways = throughput.Ways(throughput.PAIRS['cifar10'], 'cpu', 2, 'train_step')
+    student = sum(p.nbytes for p in ways.model.parameters())
+    teacher = sum(p.nbytes for p in ways.model.teacher.network.parameters())
+    assert 3 * student + teacher < peak < 1.3 * (3 * student + teacher)
+
+
 @pytest.mark.parametrize('difference', [1e-5, 1e-3, float('nan')])
 def test_same_losses(monkeypatch, difference):
     import throughput

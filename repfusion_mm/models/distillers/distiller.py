@@ -1,6 +1,7 @@
 """What distilling a diffusion model takes, whatever the student is part of."""
 import math
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
+                    Tuple, Union)
 
 import torch
 from mmengine.model import BaseModel
@@ -11,7 +12,24 @@ from ..compiling import compile_between_taps, compile_options
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..taps import Taps
+from ..time_samplers.time_sample import TimeSample
 from .finite_check import FiniteCheck
+
+
+class TeachersView(NamedTuple):
+    """What the teacher made of a batch.
+
+    Attributes:
+        images (Tensor): Raw images, RGB, 0 to 255, (N, 3, H, W).
+        sample (TimeSample): The time steps.
+        told (Tensor, optional): What else the teacher was told of each image.
+        ranges (list[dict[str, Tensor]]): z(t) by tap, one for all
+            connections or one for each.
+    """
+    images: Tensor
+    sample: TimeSample
+    told: Optional[Tensor]
+    ranges: List[Dict[str, Tensor]]
 
 
 class Distiller(BaseModel):
@@ -155,12 +173,37 @@ class Distiller(BaseModel):
         output, features = self.taps.forward(student, inputs, call=call)
         return output, {**features, **self._regress(output)}
 
-    def distillation_loss(self, inputs: Tensor, student: Dict[str, Tensor],
+    def teachers_view(self, inputs: Tensor,
+                      data_samples: List) -> TeachersView:
+        """Draw the time steps, and let the teacher look at the images.
+
+        Called before the student's forward pass, for the sake of memory: what
+        the teacher computes on the way to its taps is free again before
+        the student's activations fill up.
+
+        Args:
+            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            data_samples (list): Their labels, where there are any.
+
+        Returns:
+            TeachersView: For :meth:`distillation_loss`.
+        """
+        images = raw_images(inputs, self.data_preprocessor,
+                            self.channel_order)
+        sample = self.time_sampler(images)
+        self.timesteps = sample.timesteps
+        told = self.teacher.read_samples(data_samples)
+        return TeachersView(images, sample, told, [
+            self.teacher(images, timesteps, told)
+            for timesteps in sample.timesteps.view(-1, len(images))])
+
+    def distillation_loss(self, view: TeachersView,
+                          student: Dict[str, Tensor],
                           data_samples: List) -> Dict[str, Tensor]:
         """One step of distillation.
 
         Args:
-            inputs (Tensor): Preprocessed images, (N, C, H, W).
+            view (TeachersView): What the teacher made of the batch.
             student (dict[str, Tensor]): The student's features, by tap.
             data_samples (list): Their labels, where there are any.
 
@@ -171,15 +214,7 @@ class Distiller(BaseModel):
         Raises:
             FloatingPointError: If a feature is not finite; its tap is named.
         """
-        images = raw_images(inputs, self.data_preprocessor,
-                            self.channel_order)
-        sample = self.time_sampler(images)
-        self.timesteps = sample.timesteps
-        told = self.teacher.read_samples(data_samples)
-        # one z(t) for all connections, or one for each
-        ranges = [self.teacher(images, timesteps, told)
-                  for timesteps in sample.timesteps.view(-1, len(images))]
-
+        images, sample, told, ranges = view
         losses = {}
         for index, connection in enumerate(self.connections):
             teacher = ranges[index if len(ranges) > 1 else 0]

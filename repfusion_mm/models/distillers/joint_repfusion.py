@@ -152,9 +152,10 @@ class JointRepFusion(Distiller):
         """
         if self._no_teacher is not None:
             raise self._no_teacher
+        view = self.teachers_view(inputs, data_samples)
         features, student = self.student_features(
             self.task, inputs, self.task.extract_feat)
-        losses = self.distillation_loss(inputs, student, data_samples)
+        losses = self.distillation_loss(view, student, data_samples)
         for name in losses:
             if name.startswith('loss_feature'):
                 losses[name] = losses[name] * self.distill_weight

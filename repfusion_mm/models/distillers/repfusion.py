@@ -142,8 +142,9 @@ class RepFusion(Distiller):
         Raises:
             FloatingPointError: If a feature is not finite; its tap is named.
         """
+        view = self.teachers_view(inputs, data_samples)
         _, student = self.student_features(self.backbone, inputs)
-        return self.distillation_loss(inputs, student, data_samples)
+        return self.distillation_loss(view, student, data_samples)
 
     def init_weights(self) -> None:
         """Initialise the student and read the teacher's weights."""

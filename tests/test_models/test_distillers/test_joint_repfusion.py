@@ -162,6 +162,19 @@ def test_losses(joint, batch, task, labels):
                                3 * F.mse_loss(student, target))
 
 
+def test_teacher_before_student(joint, batch):
+    """The student's activations are not held while the teacher computes."""
+    module = joint()
+    order = []
+    module.task.backbone.register_forward_pre_hook(
+        lambda *_: order.append('student'))
+    module.teacher.register_forward_pre_hook(
+        lambda *_: order.append('teacher'))
+    module(**module.data_preprocessor(batch('cls', [1, 2]), True),
+           mode='loss')
+    assert order == ['teacher', 'student']
+
+
 @pytest.mark.parametrize('task', list(TASKS))
 def test_no_label(joint, batch, task):
     module = joint(task)

@@ -97,6 +97,18 @@ def test_losses(model, batch, complete):
     torch.testing.assert_close(losses['loss_entropy'], -0.1 * spread)
 
 
+def test_teacher_before_student(model, batch):
+    """The student's activations are not held while the teacher computes."""
+    module = model()
+    order = []
+    module.backbone.register_forward_pre_hook(
+        lambda *_: order.append('student'))
+    module.teacher.register_forward_pre_hook(
+        lambda *_: order.append('teacher'))
+    module(**batch, mode='loss')
+    assert order == ['teacher', 'student']
+
+
 def test_summed_loss(model, batch):
     # what is only logged is not trained on
     module = model()
