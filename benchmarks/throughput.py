@@ -246,6 +246,7 @@ class Ways:
             work_dir,
             train_dataloader=dict(
                 batch_size=self.batch, **self._workers(),
+                collate_fn=self.cfg.train_dataloader.collate_fn,
                 sampler=dict(type='InfiniteSampler', shuffle=True),
                 dataset=dict(type='mmengine.GeneratedImages', count=count,
                              size=self.size, pipeline=pipeline)),

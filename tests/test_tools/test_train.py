@@ -120,16 +120,39 @@ def test_auto_scale_lr(train, small, root, tmp_path):
     assert runner.optim_wrapper.get_lr()['lr'] == [pytest.approx(0.01)]
 
 
+def two_processes(root, arguments):
+    done = subprocess.run(
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
+         '--nproc_per_node', '2', 'tools/train.py', *arguments, '--launcher',
+         'pytorch'], cwd=root, text=True, capture_output=True, timeout=600,
+        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'})
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.slow
+def test_sharded_optimizer(root, small, tmp_path):
+    """ZeRO in two processes is AdamW in two, and is resumed."""
+    found = {}
+    for name, optimizer in (('whole', 'type=AdamW'), (
+            'sharded', 'type=ZeroRedundancyOptimizer '
+            'optim_wrapper.optimizer.optimizer_type=AdamW')):
+        optimizer = f'optim_wrapper.optimizer.{optimizer}'.split()
+        work_dir = ['--work-dir', str(tmp_path / name)]
+        for iters, resume in ((3, []), (5, ['--resume'])):
+            two_processes(root, [*small(REINFORCED, *optimizer, iters=iters),
+                                 *work_dir, *resume])
+        found[name] = torch.load(tmp_path / name / 'iter_5.pth',
+                                 weights_only=False)
+    torch.testing.assert_close(found['sharded']['state_dict'],
+                               found['whole']['state_dict'])
+    states = [found[name]['optimizer']['state'] for name in found]
+    assert len(states[0]) == len(states[1]) > 0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
 def test_two_processes(root, small, tmp_path):
-    done = subprocess.run(
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone',
-         '--nproc_per_node', '2', 'tools/train.py',
-         *small(REINFORCED, iters=3), '--launcher', 'pytorch'],
-        cwd=root, text=True, capture_output=True, timeout=600,
-        env={**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'})
-    assert done.returncode == 0, done.stderr[-3000:]
+    two_processes(root, small(REINFORCED, iters=3))
     assert (tmp_path / 'iter_3.pth').is_file()
     log = next(tmp_path.glob('*/*.log')).read_text()
     assert 'Distributed launcher: pytorch' in log

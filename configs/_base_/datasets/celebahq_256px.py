@@ -10,6 +10,7 @@ train_dataloader = dict(
     batch_size=32,  # on each of 4 GPUs
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='CustomDataset',

@@ -3,6 +3,7 @@ train_dataloader = dict(
     batch_size=8,  # on each of 8 GPUs
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CustomDataset',

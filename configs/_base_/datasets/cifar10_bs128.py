@@ -17,6 +17,7 @@ train_dataloader = dict(
     batch_size=128,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='CIFAR10',

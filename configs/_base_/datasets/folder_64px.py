@@ -22,6 +22,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=64,
     num_workers=2,
+    collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='CustomDataset',

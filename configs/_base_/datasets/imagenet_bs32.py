@@ -23,6 +23,7 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=5,
     persistent_workers=True,
+    collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='ImageNet',

@@ -18,6 +18,7 @@ train_dataloader = dict(
     batch_size=64,
     num_workers=4,
     persistent_workers=True,
+    collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='repfusion_mm.TinyImageNet',

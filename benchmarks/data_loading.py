@@ -1,0 +1,128 @@
+"""What the images of a training step cost before they reach the model.
+
+CPU time an image, of the training process and of the workers, of four ways of
+loading small images: decoded each time or once (CachedImages), and collated by
+MMEngine's pseudo_collate (a tensor for each image, its default) or
+default_collate (one for the batch, what our configs of classifiers have). The
+ways take an epoch in turn; ratios are taken within each round.
+"""
+import argparse
+import json
+import os
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+from plan import ROOT, versions
+from throughput import ratio
+
+CONFIG = 'configs/distill/repfusion_resnet18_1xb128-200e_cifar10.py'
+COLLATES = ('pseudo_collate', 'default_collate')
+
+
+def parse_args(argv=None):
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--data', default='data/cifar10_images',
+                        help='folder with train/<class>/*.jpg (default: '
+                        '%(default)s)')
+    parser.add_argument('--images', type=int, default=8192,
+                        help='images of an epoch (default: %(default)s)')
+    parser.add_argument('--workers', type=int, default=2,
+                        help='processes that load (default: %(default)s)')
+    parser.add_argument('--rounds', type=int, default=5,
+                        help='rounds after one to warm up (default: '
+                        '%(default)s)')
+    parser.add_argument('--json', help='file for the figures')
+    return parser.parse_args(argv)
+
+
+def build(args):
+    """The preprocessor, and a data loader for each way.
+
+    Returns:
+        tuple: The preprocessor, and data loaders by (cached, collate).
+    """
+    from mmengine.config import Config
+    from mmengine.registry import MODELS, init_default_scope
+    from mmengine.runner import Runner
+    init_default_scope('mmpretrain')
+    cfg = Config.fromfile(str(ROOT / CONFIG))
+    files = dict(
+        type='CustomDataset', data_root=str(Path(args.data, 'train')),
+        indices=args.images,
+        pipeline=[dict(type='LoadImageFromFile'), *cfg.train_pipeline])
+    cached = dict(type='repfusion_mm.CachedImages', dataset=files)
+    loaders = {
+        (dataset is cached, collate): Runner.build_dataloader(dict(
+            batch_size=cfg.train_dataloader.batch_size,
+            num_workers=args.workers, dataset=dataset,
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            collate_fn=dict(type=collate)))
+        for dataset in (files, cached) for collate in COLLATES}
+    return MODELS.build(cfg.model.data_preprocessor), loaders
+
+
+def epoch(loader, preprocessor):
+    """CPU microseconds an image, of this process and of the workers."""
+
+    def workers():  # those that have ended
+        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return usage.ru_utime + usage.ru_stime
+
+    before, start = workers(), time.process_time()
+    for batch in loader:
+        preprocessor(batch, True)
+    count = len(loader.dataset) / 1e6
+    return (time.process_time() - start) / count, (workers() - before) / count
+
+
+def main(argv=None):
+    args = parse_args(argv)
+    args.data = os.path.abspath(args.data)
+    if args.json:
+        args.json = os.path.abspath(args.json)
+    os.chdir(ROOT)
+    if args.workers < 1:
+        raise SystemExit(f'--workers is {args.workers}, expected 1 or more: '
+                         'the workers are what is measured')
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+    torch.set_num_threads(1)  # CPU time is what counts
+    preprocessor, loaders = build(args)
+    took = {way: [] for way in loaders}
+    for index in range(args.rounds + 1):
+        for way, loader in loaders.items():
+            costs = epoch(loader, preprocessor)
+            if index:
+                took[way].append(costs)
+    table = Table('decoded', 'collated by', 'process, us', 'of the first',
+                  'workers, us', 'of the first',
+                  title='CPU time an image, with 95 % intervals')
+    first, report = np.transpose(next(iter(took.values()))), []
+    for (cached, collate), costs in took.items():
+        costs = np.transpose(costs)
+        row = dict(cached=cached, collate=collate)
+        for name, one, other in zip(('process', 'workers'), costs, first):
+            row[name] = dict(microseconds=round(float(np.median(one)), 1),
+                             times_first=ratio(one, other))
+        report.append(row)
+        table.add_row(
+            'once' if cached else 'each time', collate,
+            *(text for name in ('process', 'workers') for text in (
+                str(row[name]['microseconds']),
+                '{:.2f} ({:.2f} to {:.2f})'.format(
+                    *row[name]['times_first']))))
+    Console().print(table)
+    report = dict(ways=report, images=args.images, rounds=args.rounds,
+                  versions=versions())
+    if args.json:
+        Path(args.json).write_text(json.dumps(report, indent=1))
+    return report
+
+
+if __name__ == '__main__':
+    main()
