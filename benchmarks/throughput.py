@@ -111,7 +111,7 @@ class Ways:
         from published_step import PublishedStep
 
         from repfusion_mm.registry import MODELS
-        MMLogger.get_instance('throughput', log_level='ERROR')
+        MMLogger.get_instance('throughput').setLevel('ERROR')
         logging.disable(logging.WARNING)  # a line for each weight
         torch.manual_seed(0)
         self.torch, self.device, self.batch = torch, device, batch
@@ -238,7 +238,8 @@ class Ways:
     def iteration(self, model, count):
         """An iteration of the Runner on so many images."""
         from mmengine.runner import Runner
-        pipeline = [step for step in self.cfg.train_pipeline
+        loader = self.cfg.train_dataloader
+        pipeline = [step for step in loader.dataset.pipeline
                     if step['type'] != 'LoadImageFromFile']
         work_dir = tempfile.mkdtemp()
         runner = Runner(
@@ -246,7 +247,7 @@ class Ways:
             work_dir,
             train_dataloader=dict(
                 batch_size=self.batch, **self._workers(),
-                collate_fn=self.cfg.train_dataloader.collate_fn,
+                collate_fn=loader.collate_fn,
                 sampler=dict(type='InfiniteSampler', shuffle=True),
                 dataset=dict(type='mmengine.GeneratedImages', count=count,
                              size=self.size, pipeline=pipeline)),

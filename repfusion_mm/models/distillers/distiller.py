@@ -167,10 +167,21 @@ class Distiller(BaseModel):
 
         Returns:
             tuple: The student's output, and its features by tap.
+
+        Raises:
+            ValueError: If a feature has no gradient.
         """
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         output, features = self.taps.forward(student, inputs, call=call)
+        for tap, feature in features.items():
+            if torch.is_grad_enabled() and not feature.requires_grad:
+                raise ValueError(
+                    f'`connections.student_tap` names {tap!r}, whose feature '
+                    'has no gradient, so that the student would learn nothing '
+                    'from it. It lies inside a block that is computed once '
+                    'more in the backward pass (`with_cp=True`): tap the '
+                    'whole block; or all layers before it are frozen')
         return output, {**features, **self._regress(output)}
 
     def teachers_view(self, inputs: Tensor,

@@ -109,6 +109,33 @@ def test_teacher_before_student(model, batch):
     assert order == ['teacher', 'student']
 
 
+@pytest.mark.parametrize('tap', ['layer4', 'layer4.1'])
+def test_checkpointed_student(model, batch, tap):
+    """Activations that are computed twice give the same gradients."""
+    gradients = []
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        module = model(
+            backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18,
+                          stem_channels=4, base_channels=4, with_cp=with_cp),
+            time_sampler=dict(type='repfusion_mm.FixedTime', t=3),
+            reward=None, connections=[connection(tap)]).train()
+        module(**batch, mode='loss')['loss_feature'].backward()
+        gradients.append([p.grad for p in module.backbone.parameters()])
+    torch.testing.assert_close(*gradients)
+
+
+def test_tap_inside_a_checkpointed_block(model, batch):
+    module = model(
+        backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18,
+                      stem_channels=4, base_channels=4, with_cp=True),
+        connections=[connection('layer4.1.conv2')]).train()
+    with pytest.raises(ValueError, match="'layer4.1.conv2'.*with_cp=True"):
+        module(**batch, mode='loss')
+    with torch.no_grad():  # to look at the losses only
+        assert module(**batch, mode='loss')['loss_feature'] > 0
+
+
 def test_summed_loss(model, batch):
     # what is only logged is not trained on
     module = model()
