@@ -198,6 +198,9 @@ class JointRepFusion(Distiller):
     def check_samples(self, data_samples: Sequence) -> None:
         """As :meth:`Distiller.check_samples`, also for a segmentor's head.
 
+        It also notes on each sample whether it is labelled, so that the step
+        need not read it from a GPU.
+
         Args:
             data_samples (Sequence): Of a batch.
 
@@ -213,6 +216,12 @@ class JointRepFusion(Distiller):
             check_masks(data_samples, head.num_classes,
                         getattr(head, 'ignore_index', UNLABELLED_PIXEL),
                         key='task.decode_head')
+        # mixed samples are only known behind the preprocessor
+        if data_samples and not getattr(self.data_preprocessor,
+                                        'batch_augments', None):
+            for sample, labelled in zip(data_samples,
+                                        labelled_mask(data_samples).tolist()):
+                sample.set_metainfo(dict(labelled=labelled))
 
     def _task_loss(self, inputs: Tensor, features: Any,
                    data_samples: List) -> Dict[str, Tensor]:
@@ -225,8 +234,9 @@ class JointRepFusion(Distiller):
         # a labelled image counts alike on whichever process it is: 1 on one
         count = mask.sum()
         weight = count * get_world_size() / sum_of_all(count)[0].clamp(min=1)
-        # the only time in a step that the host waits for a GPU
-        labelled = mask.tolist()
+        labelled = [sample.get('labelled') for sample in data_samples]
+        if None in labelled:  # `check_samples` was not asked
+            labelled = mask.tolist()
         # with no label at all the losses are computed, and count nothing: on
         # several GPUs all have the same collective calls and gradients
         if not any(labelled):

@@ -162,6 +162,26 @@ def test_losses(joint, batch, task, labels):
                                3 * F.mse_loss(student, target))
 
 
+@pytest.mark.parametrize('task', list(TASKS))
+def test_checked_samples(joint, batch, task):
+    """What is noted on the host is what the labels say."""
+    module = joint(task)
+    module.train()
+    fixed_statistics(module)
+    module.time_sampler.forward = lambda images, draw=(
+        module.time_sampler(torch.zeros(3, 3, 32, 32))): draw
+    data = batch(task, [1, -1, 3])
+    losses = module(**module.data_preprocessor(copy.deepcopy(data), True),
+                    mode='loss')
+    module.check_samples(data['data_samples'])
+    assert [sample.labelled for sample in data['data_samples']] == [
+        True, False, True]
+    data = module.data_preprocessor(data, True)
+    assert [sample.labelled for sample in data['data_samples']] == [
+        True, False, True]
+    torch.testing.assert_close(module(**data, mode='loss'), losses)
+
+
 def test_teacher_before_student(joint, batch):
     """The student's activations are not held while the teacher computes."""
     module = joint()

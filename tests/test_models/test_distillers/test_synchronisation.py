@@ -96,6 +96,47 @@ def test_fake_gpu_notices(prepared, samples, gpu):
 
 
 @pytest.fixture
+def checked(joint, samples):
+    """Samples that were looked at on the host, as by `TimeSamplerHook`."""
+    batch = samples([1, 2, -1, 4])
+    joint.check_samples(batch)
+    return batch
+
+
+def test_joint(joint, checked, samples, gpu):
+    model, labels = joint.to(gpu), [sample.to(gpu) for sample in checked]
+    inputs = torch.zeros(4, 3, 16, 16, device=gpu)
+    with pytest.raises(DataDependentOutputException):
+        model(inputs, [sample.to(gpu) for sample in samples([1, 2, -1, 4])],
+              mode='loss')
+    model.unlogged = []
+    loss, _ = model.parse_losses(model(inputs, labels, mode='loss'))
+    assert loss.device.type == 'cuda'
+    names, = (names for names, _ in model.unlogged)
+    assert {'loss', 'loss_feature'} <= set(names)
+
+
+@pytest.fixture
+def joint(build, pipeline_folder):
+    """A classifier, distilled while it is trained, on the CPU still."""
+    module = build(dict(
+        type='repfusion_mm.JointRepFusion',
+        task=dict(
+            type='mmpretrain.ImageClassifier',
+            backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4,
+                          base_channels=4),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='LinearClsHead', num_classes=10, in_channels=32)),
+        teacher=dict(type='repfusion_mm.UNetTeacher',
+                     pretrained=pipeline_folder),
+        time_sampler=dict(type='repfusion_mm.UniformTime'),
+        connections=[dict(student_tap='backbone.layer4', teacher_tap=TAP,
+                          loss=dict(type='repfusion_mm.HintLoss'))]))
+    module.init_weights()
+    return module.train()
+
+
+@pytest.fixture
 def told(build, tiny):
     """A teacher that is told the class of each image, on the CPU still."""
     module = build(dict(
