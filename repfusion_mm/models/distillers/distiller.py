@@ -1,7 +1,6 @@
 """What distilling a diffusion model takes, whatever the student is part of."""
 import math
-from typing import (Any, Callable, Dict, List, NamedTuple, Optional, Sequence,
-                    Tuple, Union)
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
 from mmengine.model import BaseModel
@@ -12,24 +11,8 @@ from ..compiling import compile_between_taps, compile_options
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..taps import Taps
-from ..time_samplers.time_sample import TimeSample
 from .finite_check import FiniteCheck
-
-
-class TeachersView(NamedTuple):
-    """What the teacher made of a batch.
-
-    Attributes:
-        images (Tensor): Raw images, RGB, 0 to 255, (N, 3, H, W).
-        sample (TimeSample): The time steps.
-        told (Tensor, optional): What else the teacher was told of each image.
-        ranges (list[dict[str, Tensor]]): z(t) by tap, one for all
-            connections or one for each.
-    """
-    images: Tensor
-    sample: TimeSample
-    told: Optional[Tensor]
-    ranges: List[Dict[str, Tensor]]
+from .teachers_view import TeachersView
 
 
 class Distiller(BaseModel):
