@@ -189,6 +189,9 @@ def test_mask_of_no_class(rewarded, key, hooked, write_masks,
 
 @pytest.mark.slow
 def test_browse_dataset(trained, stock, tmp_path):
+    import mmseg
+    if mmseg.__version__ == '1.2.2':
+        pytest.skip('its visualizer gives OpenCV 4.11 what it cannot draw on')
     stock('mmseg', 'analysis_tools/browse_dataset.py', 'joint.py',
           '--output-dir', tmp_path, '--not-show', cwd=trained)
     assert sorted(path.name for path in tmp_path.glob('*.png')) == [

@@ -2,6 +2,7 @@
 import pytest
 import torch
 from mmengine.runner import Runner
+from mmengine.utils import digit_version
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     FakeTensorMode,
@@ -27,6 +28,8 @@ class Event:
 @pytest.fixture
 def gpu(monkeypatch):
     """A GPU that computes shapes only: reading a value from it raises."""
+    if digit_version(torch.__version__) < digit_version('2.2'):
+        pytest.skip('this torch asks a driver for a GPU that is not there')
     monkeypatch.setattr(torch.cuda, 'Event', Event)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     with FakeTensorMode(allow_non_fake_inputs=True):
