@@ -161,13 +161,13 @@ class Ways:
         return [way for way in WAYS if way != 'bank' or not maps]
 
     def data(self):
-        """A batch as a data loader gives it."""
+        """A batch as the data loader of the config gives it."""
         from mmpretrain.structures import DataSample
         torch = self.torch
         return dict(
-            inputs=list(torch.randint(
+            inputs=torch.randint(
                 256, (self.batch, 3, self.size, self.size),
-                dtype=torch.uint8)),
+                dtype=torch.uint8),
             data_samples=[DataSample().set_gt_label(i % 10)
                           for i in range(self.batch)])
 
@@ -466,8 +466,8 @@ def peak_on(args):
     if args.device == 'cuda':
         steps()
         return torch.cuda.max_memory_allocated()
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True,
-                 acc_events=True) as profiler:  # what it counts from here on
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True
+                 ) as profiler:  # what is allocated from here on
         steps()
     with tempfile.NamedTemporaryFile(suffix='.json') as file:
         profiler.export_chrome_trace(file.name)

@@ -152,19 +152,21 @@ class Distiller(BaseModel):
             tuple: The student's output, and its features by tap.
 
         Raises:
-            ValueError: If a feature has no gradient.
+            ValueError: If the feature of a layer that is trained has no
+                gradient.
         """
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         output, features = self.taps.forward(student, inputs, call=call)
         for tap, feature in features.items():
-            if torch.is_grad_enabled() and not feature.requires_grad:
+            if torch.is_grad_enabled() and not feature.requires_grad and \
+                    _is_trained(student, tap):
                 raise ValueError(
                     f'`connections.student_tap` names {tap!r}, whose feature '
                     'has no gradient, so that the student would learn nothing '
-                    'from it. It lies inside a block that is computed once '
-                    'more in the backward pass (`with_cp=True`): tap the '
-                    'whole block; or all layers before it are frozen')
+                    'from it: it lies inside a block that is computed once '
+                    'more in the backward pass (`with_cp=True`); tap the '
+                    'whole block')
         return output, {**features, **self._regress(output)}
 
     def teachers_view(self, inputs: Tensor,
@@ -340,6 +342,16 @@ class Distiller(BaseModel):
                 f'`reward` is a {type(self.reward).__name__}, which shows the '
                 'teacher views that no feature bank holds; use another '
                 'reward, or leave out the bank')
+
+
+def _is_trained(student: nn.Module, tap: str) -> bool:
+    """Whether the tapped module, or the first around it that could, learns."""
+    while True:
+        parameters = [] if tap.startswith('out.') else list(
+            student.get_submodule(tap).parameters())
+        if parameters or not tap:
+            return any(p.requires_grad for p in parameters)
+        tap = tap.rpartition('.')[0]
 
 
 def _check_pairs(connections: Sequence[dict]) -> None:

@@ -148,7 +148,8 @@ class JointRepFusion(Distiller):
             dict[str, Tensor]: Losses, and what is only logged.
 
         Raises:
-            ValueError: If a mask on a CPU holds what is no class.
+            ValueError: If a mask on a CPU holds what is no class, or a
+                student tap lies where no gradient comes out.
         """
         if self._no_teacher is not None:
             raise self._no_teacher
@@ -156,6 +157,7 @@ class JointRepFusion(Distiller):
         features, student = self.student_features(
             self.task, inputs, self.task.extract_feat)
         losses = self.distillation_loss(view, student, data_samples)
+        del view, student  # memory that the task can have
         for name in losses:
             if name.startswith('loss_feature'):
                 losses[name] = losses[name] * self.distill_weight
@@ -209,6 +211,15 @@ class JointRepFusion(Distiller):
                 ids are named.
         """
         super().check_samples(data_samples)
+        self._check_masks(data_samples)
+        # mixed samples are only known behind the preprocessor
+        if data_samples and not getattr(self.data_preprocessor,
+                                        'batch_augments', None):
+            for sample, labelled in zip(data_samples,
+                                        labelled_mask(data_samples).tolist()):
+                sample.set_metainfo(dict(labelled=labelled))
+
+    def _check_masks(self, data_samples: Sequence) -> None:
         head = getattr(self.task, 'decode_head', None)
         if isinstance(head, nn.ModuleList):  # of a cascade
             head = head[-1]
@@ -216,12 +227,6 @@ class JointRepFusion(Distiller):
             check_masks(data_samples, head.num_classes,
                         getattr(head, 'ignore_index', UNLABELLED_PIXEL),
                         key='task.decode_head')
-        # mixed samples are only known behind the preprocessor
-        if data_samples and not getattr(self.data_preprocessor,
-                                        'batch_augments', None):
-            for sample, labelled in zip(data_samples,
-                                        labelled_mask(data_samples).tolist()):
-                sample.set_metainfo(dict(labelled=labelled))
 
     def _task_loss(self, inputs: Tensor, features: Any,
                    data_samples: List) -> Dict[str, Tensor]:
@@ -244,8 +249,10 @@ class JointRepFusion(Distiller):
             data_samples = [_any_label(sample) for sample in data_samples]
         if not all(labelled):
             rows = [row for row, one in enumerate(labelled) if one]
-            inputs, features = inputs[rows], _rows(features, rows)
             data_samples = [data_samples[row] for row in rows]
+            # a list would be copied to a GPU that has to be waited for
+            rows = torch.tensor(rows).to(inputs.device, non_blocking=True)
+            inputs, features = inputs[rows], _rows(features, rows)
         asked = []
 
         def extract_feat(inputs: Tensor) -> Any:
@@ -257,7 +264,7 @@ class JointRepFusion(Distiller):
             losses = self.task.loss(inputs, data_samples)
         except (IndexError, RuntimeError):
             # of a wrong class id PyTorch says that it is out of bounds
-            self.check_samples(data_samples)
+            self._check_masks(data_samples)
             raise
         finally:
             del self.task.extract_feat
@@ -292,7 +299,7 @@ def _weighted(loss: Any, weight: Tensor) -> Any:
         else loss * weight
 
 
-def _rows(features: Any, rows: List[int]) -> Any:
+def _rows(features: Any, rows: Tensor) -> Any:
     """Some rows of every tensor in nested tuples, lists and dicts."""
     if isinstance(features, torch.Tensor):
         return features[rows]

@@ -141,6 +141,7 @@ class RepFusion(Distiller):
 
         Raises:
             FloatingPointError: If a feature is not finite; its tap is named.
+            ValueError: If a student tap lies where no gradient comes out.
         """
         view = self.teachers_view(inputs, data_samples)
         _, student = self.student_features(self.backbone, inputs)

@@ -125,15 +125,18 @@ def test_checkpointed_student(model, batch, tap):
     torch.testing.assert_close(*gradients)
 
 
-def test_tap_inside_a_checkpointed_block(model, batch):
+@pytest.mark.parametrize('tap', ['layer4.1.conv2', 'layer4.1.drop_path'])
+def test_tap_inside_a_checkpointed_block(model, batch, tap):
     module = model(
         backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18,
                       stem_channels=4, base_channels=4, with_cp=True),
-        connections=[connection('layer4.1.conv2')]).train()
-    with pytest.raises(ValueError, match="'layer4.1.conv2'.*with_cp=True"):
+        connections=[connection(tap)]).train()
+    with pytest.raises(ValueError, match=f"'{tap}'.*with_cp=True"):
         module(**batch, mode='loss')
     with torch.no_grad():  # to look at the losses only
         assert module(**batch, mode='loss')['loss_feature'] > 0
+    module.backbone.requires_grad_(False)  # frozen on purpose
+    assert module(**batch, mode='loss')['loss_feature'] > 0
 
 
 def test_summed_loss(model, batch):
