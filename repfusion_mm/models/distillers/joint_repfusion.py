@@ -235,13 +235,13 @@ class JointRepFusion(Distiller):
         The features of the whole batch have been computed already; the task
         is handed its rows of them when it asks for its features.
         """
-        mask = labelled_mask(data_samples)
-        # a labelled image counts alike on whichever process it is: 1 on one
-        count = mask.sum()
-        weight = count * get_world_size() / sum_of_all(count)[0].clamp(min=1)
         labelled = [sample.get('labelled') for sample in data_samples]
         if None in labelled:  # `check_samples` was not asked
-            labelled = mask.tolist()
+            labelled = labelled_mask(data_samples).tolist()
+        # a labelled image counts alike on whichever process it is: 1 on one
+        count = torch.tensor(sum(labelled)).to(inputs.device,
+                                               non_blocking=True)
+        weight = count * get_world_size() / sum_of_all(count)[0].clamp(min=1)
         # with no label at all the losses are computed, and count nothing: on
         # several GPUs all have the same collective calls and gradients
         if not any(labelled):
