@@ -29,5 +29,5 @@ format: .venv/.installed-lint  ## Mend what ruff can mend
 clean:  ## Remove the environment and all results
 	rm -rf .venv .venv-official work_dirs .pytest_cache .ruff_cache *.egg-info
 
-.venv/.installed-%: requirements/%.txt $(wildcard requirements/*.txt) setup.py tools/install.sh
+.venv/.installed-%: requirements/%.txt $(wildcard requirements/*.txt) setup.py pyproject.toml tools/install.sh
 	bash tools/install.sh $*

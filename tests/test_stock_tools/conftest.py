@@ -16,7 +16,8 @@ import torch
 SIDE = 32
 KEYPOINTS = 3
 SOURCES = ('repfusion_mm', 'configs', 'tools', 'requirements', 'setup.py',
-           'README.md', 'LICENSE', 'MANIFEST.in')
+           'pyproject.toml', 'model-index.yml', 'README.md', 'LICENSE',
+           'MANIFEST.in')
 
 
 def folder_of(library):
