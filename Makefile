@@ -1,6 +1,7 @@
 # `make demo` and `make test` install what they need into .venv by themselves.
 PYTHON_BIN := .venv/bin/python
 SOURCES := repfusion_mm tools tests benchmarks configs setup.py
+DOCUMENTS := README.md CONTRIBUTING.md docs benchmarks configs
 
 .PHONY: help demo test test-all test-gpu lint format clean
 
@@ -20,8 +21,11 @@ test-all: .venv/.installed-tests  ## Run the tests, the slow ones too
 test-gpu: .venv/.installed-tests  ## Run the tests that need a GPU
 	$(PYTHON_BIN) -m pytest -m gpu
 
-lint: .venv/.installed-lint  ## Check the style
+lint: .venv/.installed-lint  ## Check style and types, the documents' code too
 	$(PYTHON_BIN) -m ruff check $(SOURCES)
+	.venv/bin/doccmd --language python --command \
+		".venv/bin/ruff check --quiet --select E9,F" $(DOCUMENTS)
+	$(PYTHON_BIN) -m mypy
 
 format: .venv/.installed-lint  ## Mend what ruff can mend
 	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
