@@ -10,6 +10,7 @@ from ..building import build_part
 from ..compiling import compile_between_taps, compile_options
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
+from ..rewards.base import RewardInputs
 from ..taps import Taps
 from .finite_check import FiniteCheck
 from .teachers_view import TeachersView
@@ -220,11 +221,10 @@ class Distiller(BaseModel):
         loss_feature = sum(losses.values())
         losses['mean_t'] = sample.timesteps.float().mean()
         if self.reward is not None:
-            reward, mask, reward_losses = self.reward(
-                images, ranges[0], data_samples, student,
-                look=lambda others: self.teacher(
-                    others, sample.timesteps, told),
-                loss_feature=loss_feature, timesteps=sample.timesteps)
+            reward, mask, reward_losses = self.reward(RewardInputs(
+                images, sample.timesteps, ranges[0], student, data_samples,
+                loss_feature, look=lambda others: self.teacher(
+                    others, sample.timesteps, told)))
             losses.update(reward_losses)
             losses.update(self.time_sampler.loss(sample, reward, mask))
             losses['mean_reward'] = (reward * mask).sum() / \
@@ -247,7 +247,7 @@ class Distiller(BaseModel):
         Raises:
             ValueError: If the reward cannot read one.
         """
-        if hasattr(self.reward, 'check_samples'):
+        if self.reward is not None:
             self.reward.check_samples(data_samples)
 
     def _find_student(self, student: nn.Module, paths: Sequence[str],
@@ -337,7 +337,7 @@ class Distiller(BaseModel):
                 '`data_preprocessor.batch_augments` mixes images, and a '
                 'feature bank holds none of the mixtures; leave out one of '
                 'the two')
-        if getattr(self.reward, 'shows_views', False):
+        if self.reward is not None and self.reward.shows_views:
             raise ValueError(
                 f'`reward` is a {type(self.reward).__name__}, which shows the '
                 'teacher views that no feature bank holds; use another '

@@ -1,19 +1,19 @@
 """A time step is worth what a classifier can do with z(t)."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from repfusion_mm.registry import MODELS
 
 from ..all_processes import masked_mean
 from ..labels import class_labels, multi_hot_labels
 from ..losses.pooled import pooled
-from .label_check import check_labels, check_num_classes
+from .base import ClassReward, Judgement, RewardInputs
 
 
 @MODELS.register_module()
-class ClassificationReward(nn.Module):
+class ClassificationReward(ClassReward):
     """Minus the cross-entropy of a small classifier on the teacher's feature.
 
     The classifier, an MLP on the globally pooled tap, is trained along with
@@ -51,8 +51,6 @@ class ClassificationReward(nn.Module):
         >>> reward = dict(type='repfusion_mm.ClassificationReward',
         ...               num_classes=10)
     """
-    reads_labels = True
-
     def __init__(self,
                  num_classes: int,
                  feature_shapes: Dict[str, Sequence[int]],
@@ -60,39 +58,21 @@ class ClassificationReward(nn.Module):
                  hidden: Sequence[int] = (256, 256),
                  loss_weight: float = 1.,
                  multi_label: bool = False) -> None:
-        super().__init__()
-        check_num_classes(num_classes, at_least=1 if multi_label else 2)
+        super().__init__(num_classes, multi_label)
         self.tap = tap or next(iter(feature_shapes))
-        self.num_classes = num_classes
         self.loss_weight = loss_weight
-        self.multi_label = multi_label
         layers, width = [], feature_shapes[self.tap][0]
         for units in hidden:
             layers += [nn.Linear(width, units), nn.ReLU()]
             width = units
         self.classifier = nn.Sequential(*layers, nn.Linear(width, num_classes))
 
-    def forward(
-        self,
-        images: Tensor,
-        features: Dict[str, Tensor],
-        data_samples: Sequence,
-        student_features: Dict[str, Tensor],
-        look: Optional[Callable] = None,
-        loss_feature: Optional[Tensor] = None,
-        timesteps: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+    def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W). Not used.
-            features (dict[str, Tensor]): The teacher's, by tap.
-            data_samples (Sequence[DataSample]): With ``gt_label``, or
-                ``gt_score`` if ``multi_label``.
-            student_features (dict[str, Tensor]): Not used.
-            look (Callable): Not used.
-            loss_feature (Tensor): Not used.
-            timesteps (Tensor): Not used.
+            inputs (RewardInputs): With data samples of mmpretrain that have
+                a ``gt_label``, or a ``gt_score`` if ``multi_label``.
 
         Returns:
             tuple: The reward (N,), the mask (N,) of the labelled samples, and
@@ -101,13 +81,14 @@ class ClassificationReward(nn.Module):
         Raises:
             ValueError: If a sample's label is missing or, on a CPU, no class.
         """
-        logits = self.classifier(pooled(features[self.tap])).float()
+        logits = self.classifier(pooled(inputs.teacher[self.tap])).float()
         if self.multi_label:
-            labels, mask = multi_hot_labels(data_samples, self.num_classes)
+            labels, mask = multi_hot_labels(inputs.data_samples,
+                                            self.num_classes)
             entropies = F.binary_cross_entropy_with_logits(
                 logits, labels, reduction='none').mean(1)
         else:
-            labels = class_labels(data_samples, self.num_classes)
+            labels = class_labels(inputs.data_samples, self.num_classes)
             mask = labels >= 0
             entropies = F.cross_entropy(logits, labels.clamp(min=0),
                                         reduction='none')
@@ -115,17 +96,3 @@ class ClassificationReward(nn.Module):
         entropies = entropies * mask
         return -entropies.detach(), mask, dict(
             loss_reward=self.loss_weight * masked_mean(entropies, mask))
-
-    def check_dataset(self, dataset) -> None:
-        """Make sure, before training, that there are labels to reward by.
-
-        Args:
-            dataset: Of the training; one without ``get_data_info`` is not
-                looked at.
-
-        Raises:
-            ValueError: If no image has a label, one has a label that is no
-                class, or there are more classes than ``num_classes``.
-        """
-        check_labels(dataset, self.num_classes, type(self).__name__,
-                     self.multi_label)

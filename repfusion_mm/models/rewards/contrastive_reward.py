@@ -1,5 +1,5 @@
 """A time step is worth how well z(t) tells images apart, without labels."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +9,11 @@ from repfusion_mm.registry import MODELS
 
 from ..all_processes import masked_mean
 from ..losses.pooled import pooled
+from .base import Judgement, Reward, RewardInputs
 
 
 @MODELS.register_module()
-class ContrastiveReward(nn.Module):
+class ContrastiveReward(Reward):
     """Log-probability of finding an image's other view among the batch.
 
     A second view of each image, cropped and mirrored at random on the device,
@@ -77,27 +78,11 @@ class ContrastiveReward(nn.Module):
         self.register_buffer('square', torch.ones(self.num_ranges, width))
         self.register_buffer('seen', torch.zeros(self.num_ranges, 1))
 
-    def forward(
-        self,
-        images: Tensor,
-        features: Dict[str, Tensor],
-        data_samples: Sequence,
-        student_features: Dict[str, Tensor],
-        look: Callable,
-        loss_feature: Optional[Tensor] = None,
-        timesteps: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+    def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W).
-            features (dict[str, Tensor]): The teacher's, by tap.
-            data_samples (Sequence): Not used.
-            student_features (dict[str, Tensor]): Not used.
-            look (Callable): The teacher's features of other images at the
-                same time steps.
-            loss_feature (Tensor): Not used.
-            timesteps (Tensor): Those of the features, long, (N,).
+            inputs (RewardInputs): With its ``look``.
 
         Returns:
             tuple: The reward (N,), a mask (N,) of the images whose range of t
@@ -107,14 +92,15 @@ class ContrastiveReward(nn.Module):
             ValueError: If the batch has a single image, which has none to be
                 told apart from.
         """
+        images, look = inputs.images, inputs.look
         if len(images) < 2:
             raise ValueError('ContrastiveReward tells images of a batch '
                              'apart: `train_dataloader.batch_size` must be at '
                              'least 2 a process')
         first, second = (
             pooled(f[self.tap])
-            for f in (features, look(self.second_view(images))))
-        ranges = timesteps * self.num_ranges // self.num_timesteps
+            for f in (inputs.teacher, look(self.second_view(images))))
+        ranges = inputs.timesteps * self.num_ranges // self.num_timesteps
         with torch.autocast(images.device.type, enabled=False):
             if self.training:
                 self._update(torch.cat([first, second]), ranges.repeat(2))

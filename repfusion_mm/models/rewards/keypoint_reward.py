@@ -1,5 +1,5 @@
 """A time step is worth what of the keypoints can be found in z(t)."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -10,13 +10,14 @@ from repfusion_mm.registry import MODELS
 
 from ..all_processes import masked_mean
 from ..labels import labelled_mask, visible_keypoints
+from .base import Judgement, Reward, RewardInputs
 from .segmentation_reward import map_width
 
 WIDTH, GROUPS = 128, 8  # of the heatmap branch
 
 
 @MODELS.register_module()
-class KeypointReward(nn.Module):
+class KeypointReward(Reward):
     """Minus the error of heatmaps that are read from the teacher's feature.
 
     A small branch, trained along with the student, predicts a heatmap for
@@ -55,8 +56,6 @@ class KeypointReward(nn.Module):
         >>> reward = dict(type='repfusion_mm.KeypointReward',
         ...               num_keypoints=17, heatmap_size=(24, 32))
     """
-    reads_labels = True
-
     def __init__(self,
                  num_keypoints: int,
                  feature_shapes: Dict[str, Sequence[int]],
@@ -87,29 +86,13 @@ class KeypointReward(nn.Module):
         nn.init.zeros_(self.branch[-1].weight)
         nn.init.zeros_(self.branch[-1].bias)
 
-    def forward(
-        self,
-        images: Tensor,
-        features: Dict[str, Tensor],
-        data_samples: Sequence,
-        student_features: Dict[str, Tensor],
-        look: Optional[Callable] = None,
-        loss_feature: Optional[Tensor] = None,
-        timesteps: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+    def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W), of which only the size
-                is used.
-            features (dict[str, Tensor]): The teacher's, by tap, (N, C, h, w).
-            data_samples (Sequence[PoseDataSample]): With
+            inputs (RewardInputs): With data samples of mmpose that have
                 ``gt_instances.transformed_keypoints``, in pixels of the
                 image, and their visibility; see :func:`visible_keypoints`.
-            student_features (dict[str, Tensor]): Not used.
-            look (Callable): Not used.
-            loss_feature (Tensor): Not used.
-            timesteps (Tensor): Not used.
 
         Returns:
             tuple: The reward (N,), the mask (N,) of the labelled images with
@@ -122,18 +105,18 @@ class KeypointReward(nn.Module):
         """
         # arrays in the host's memory; a GPU need not be waited for
         keypoints, visible, labelled = (
-            labels.to(images.device, non_blocking=True)
-            for labels in (*visible_keypoints(data_samples,
+            labels.to(inputs.images.device, non_blocking=True)
+            for labels in (*visible_keypoints(inputs.data_samples,
                                               self.num_keypoints),
-                           labelled_mask(data_samples)))
+                           labelled_mask(inputs.data_samples)))
         visible = visible & labelled[:, None, None]
         target, visible = gaussian_heatmaps(
-            keypoints, visible, images.shape[3:1:-1], self.heatmap_size,
-            self.sigma)
+            keypoints, visible, inputs.images.shape[3:1:-1],
+            self.heatmap_size, self.sigma)
         # the last 1x1 convolution before the enlargement and not behind it:
         # the two commute, and it is cheaper
         heatmaps = F.interpolate(
-            self.branch(features[self.tap].float()).float(),
+            self.branch(inputs.teacher[self.tap].float()).float(),
             self.heatmap_size[::-1], mode='bilinear', align_corners=False)
         energy = target.square().sum((2, 3))
         errors = (heatmaps - target).square().sum((2, 3)) / \
@@ -144,7 +127,7 @@ class KeypointReward(nn.Module):
         return -errors.detach(), mask, dict(
             loss_reward=self.loss_weight * masked_mean(errors, mask))
 
-    def check_dataset(self, dataset) -> None:
+    def check_dataset(self, dataset: Any) -> None:
         """Make sure, before training, that there are keypoints to reward by.
 
         Args:

@@ -1,18 +1,18 @@
 """A time step is worth what a least-squares fit reads from z(t)."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from repfusion_mm.registry import MODELS
 
 from ..labels import class_labels
 from ..losses.pooled import pooled
-from .label_check import check_labels, check_num_classes
+from .base import ClassReward, Judgement, RewardInputs
 
 
 @MODELS.register_module()
-class LeastSquaresReward(nn.Module):
+class LeastSquaresReward(ClassReward):
     """Minus the squared error of a ridge regression from z(t) to the label.
 
     In each batch the one-hot labels are fitted by the globally pooled tap of
@@ -53,44 +53,26 @@ class LeastSquaresReward(nn.Module):
         >>> reward = dict(type='repfusion_mm.LeastSquaresReward',
         ...               num_classes=10)
     """
-    reads_labels = True
-
     def __init__(self,
                  num_classes: int,
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
                  ridge: float = 0.01,
                  leave_one_out: bool = True) -> None:
-        super().__init__()
-        check_num_classes(num_classes)
+        super().__init__(num_classes)
+        self.tap = tap or next(iter(feature_shapes))
         if ridge <= 0:
             raise ValueError(f'`reward.ridge` must be above 0, got {ridge}')
-        self.tap = tap or next(iter(feature_shapes))
-        self.num_classes = num_classes
         self.ridge = ridge
         self.leave_one_out = leave_one_out
 
     @torch.no_grad()
-    def forward(
-        self,
-        images: Tensor,
-        features: Dict[str, Tensor],
-        data_samples: Sequence,
-        student_features: Dict[str, Tensor],
-        look: Optional[Callable] = None,
-        loss_feature: Optional[Tensor] = None,
-        timesteps: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+    def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W). Not used.
-            features (dict[str, Tensor]): The teacher's, by tap.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
-            student_features (dict[str, Tensor]): Not used.
-            look (Callable): Not used.
-            loss_feature (Tensor): Not used.
-            timesteps (Tensor): Not used.
+            inputs (RewardInputs): With data samples of mmpretrain that have
+                a ``gt_label``.
 
         Returns:
             tuple: The reward (N,), the mask (N,) of the labelled samples (of
@@ -100,13 +82,13 @@ class LeastSquaresReward(nn.Module):
         Raises:
             ValueError: If a sample's label is missing or, on a CPU, no class.
         """
-        labels = class_labels(data_samples, self.num_classes)
+        labels = class_labels(inputs.data_samples, self.num_classes)
         mask = labels >= 0
         count = mask.sum()
         classes = torch.arange(self.num_classes, device=labels.device)
         # float64, which autocast leaves alone; weighted sums and not masked
         # indexing, which a GPU would have to be waited for
-        x = _centre(pooled(features[self.tap]).double(), mask)
+        x = _centre(pooled(inputs.teacher[self.tap]).double(), mask)
         y = _centre((labels[:, None] == classes).double(), mask)
         residuals = self._residual_matrix(x)
         errors = residuals @ y
@@ -116,19 +98,6 @@ class LeastSquaresReward(nn.Module):
         mask = mask & (count >= (3 if self.leave_one_out else 2))
         reward = -errors.square().sum(1).float()
         return torch.where(mask, reward, torch.zeros_like(reward)), mask, {}
-
-    def check_dataset(self, dataset) -> None:
-        """Make sure, before training, that there are labels to reward by.
-
-        Args:
-            dataset: Of the training; one without ``get_data_info`` is not
-                looked at.
-
-        Raises:
-            ValueError: If no image has a label, one has a label that is no
-                class, or there are more classes than ``num_classes``.
-        """
-        check_labels(dataset, self.num_classes, type(self).__name__)
 
     def _residual_matrix(self, x: Tensor) -> Tensor:
         """I - H of the ridge regression on centred features.

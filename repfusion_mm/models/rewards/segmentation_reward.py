@@ -1,18 +1,19 @@
 """A time step is worth what a classifier of pixels can do with z(t)."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Any, Dict, Optional, Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from repfusion_mm.registry import MODELS
 
 from ..all_processes import masked_mean
 from ..labels import check_masks, semantic_masks
+from .base import Judgement, Reward, RewardInputs
 from .label_check import check_num_classes
 
 
 @MODELS.register_module()
-class SegmentationReward(nn.Module):
+class SegmentationReward(Reward):
     """Minus the cross-entropy of a pixel classifier on the teacher's feature.
 
     The classifier, a 1x1 convolution whose logits are enlarged bilinearly to
@@ -44,8 +45,6 @@ class SegmentationReward(nn.Module):
         >>> reward = dict(type='repfusion_mm.SegmentationReward',
         ...               num_classes=19)
     """
-    reads_labels = True
-
     def __init__(self,
                  num_classes: int,
                  feature_shapes: Dict[str, Sequence[int]],
@@ -61,27 +60,12 @@ class SegmentationReward(nn.Module):
         self.classifier = nn.Conv2d(map_width(feature_shapes, self.tap),
                                     num_classes, 1)
 
-    def forward(
-        self,
-        images: Tensor,
-        features: Dict[str, Tensor],
-        data_samples: Sequence,
-        student_features: Dict[str, Tensor],
-        look: Optional[Callable] = None,
-        loss_feature: Optional[Tensor] = None,
-        timesteps: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+    def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W). Not used.
-            features (dict[str, Tensor]): The teacher's, by tap, (N, C, h, w).
-            data_samples (Sequence[SegDataSample]): With ``gt_sem_seg`` of
-                (1, H, W).
-            student_features (dict[str, Tensor]): Not used.
-            look (Callable): Not used.
-            loss_feature (Tensor): Not used.
-            timesteps (Tensor): Not used.
+            inputs (RewardInputs): With data samples of mmseg that have a
+                ``gt_sem_seg`` of (1, H, W).
 
         Returns:
             tuple: The reward (N,), the mask (N,) of the images with a
@@ -91,9 +75,9 @@ class SegmentationReward(nn.Module):
             ValueError: If a mask is missing, they differ in size or, on a
                 CPU, one holds what is no class.
         """
-        masks = semantic_masks(data_samples, self.num_classes,
+        masks = semantic_masks(inputs.data_samples, self.num_classes,
                                self.ignore_index)
-        logits = self.classifier(features[self.tap].float()).float()
+        logits = self.classifier(inputs.teacher[self.tap].float()).float()
         logits = F.interpolate(logits, masks.shape[1:], mode='bilinear',
                                align_corners=False)
         # ignored pixels: zero times the output, so that DDP sees every
@@ -106,7 +90,7 @@ class SegmentationReward(nn.Module):
         return -entropies.detach(), mask, dict(
             loss_reward=self.loss_weight * masked_mean(entropies, mask))
 
-    def check_dataset(self, dataset) -> None:
+    def check_dataset(self, dataset: Any) -> None:
         """Make sure, before training, that the classes are known.
 
         The masks are not opened.

@@ -1,5 +1,5 @@
 """A time step is worth how much its z(t) helps the student's own task."""
-from typing import Callable, Dict, Optional, Sequence, Tuple
+from typing import Dict, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,11 +11,11 @@ from ..all_processes import masked_mean
 from ..labels import class_labels
 from ..losses.pooled import pooled
 from ..nearest import nearest
-from .label_check import check_labels, check_num_classes
+from .base import ClassReward, Judgement, RewardInputs
 
 
 @MODELS.register_module()
-class StudentProgressReward(nn.Module):
+class StudentProgressReward(ClassReward):
     """Whether following z(t) also takes the student closer to the label.
 
     A linear classifier on the globally pooled student tap is trained along
@@ -58,40 +58,23 @@ class StudentProgressReward(nn.Module):
                  num_classes: int,
                  student_shapes: Dict[str, Sequence[int]],
                  student_tap: Optional[str] = None) -> None:
-        super().__init__()
-        check_num_classes(num_classes)
+        super().__init__(num_classes)
         self.student_tap = student_tap or next(iter(student_shapes))
         if self.student_tap not in student_shapes:
             raise ValueError(
                 f'`reward.student_tap` is {student_tap!r}, expected a student '
                 'tap of `connections`; nearest: '
                 f'{nearest(student_tap, student_shapes)}')
-        self.num_classes = num_classes
         self.classifier = nn.Linear(student_shapes[self.student_tap][0],
                                     num_classes)
 
-    def forward(
-        self,
-        images: Tensor,
-        features: Dict[str, Tensor],
-        data_samples: Sequence,
-        student_features: Dict[str, Tensor],
-        look: Optional[Callable] = None,
-        loss_feature: Optional[Tensor] = None,
-        timesteps: Optional[Tensor] = None,
-    ) -> Tuple[Tensor, Tensor, Dict[str, Tensor]]:
+    def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.
 
         Args:
-            images (Tensor): Raw images, (N, 3, H, W). Not used.
-            features (dict[str, Tensor]): Not used.
-            data_samples (Sequence[DataSample]): With ``gt_label``.
-            student_features (dict[str, Tensor]): The student's, by tap,
-                (N, C, H, W) or (N, C), with their graph.
-            look (Callable): Not used.
-            loss_feature (Tensor): Sum of the feature losses, with its graph,
-                which is kept.
-            timesteps (Tensor): Not used.
+            inputs (RewardInputs): With data samples of mmpretrain that have
+                a ``gt_label``, and with ``loss_feature``, whose graph is
+                kept.
 
         Returns:
             tuple: The reward (N,), from -1 to 1, the mask (N,) of the
@@ -101,9 +84,9 @@ class StudentProgressReward(nn.Module):
         Raises:
             ValueError: If a sample's label is missing or, on a CPU, no class.
         """
-        labels = class_labels(data_samples, self.num_classes)
+        labels = class_labels(inputs.data_samples, self.num_classes)
         mask = labels >= 0
-        feature = student_features[self.student_tap]
+        feature = inputs.student[self.student_tap]
         with torch.autocast(feature.device.type, enabled=False):
             logits = self.classifier(pooled(feature.detach()))
             # unlabelled: zero times the output, so that DDP sees it
@@ -111,14 +94,15 @@ class StudentProgressReward(nn.Module):
                 logits, labels.clamp(min=0), reduction='none') * mask
             loss = masked_mean(entropies, mask)
             wanted = self._task_gradient(logits, labels)
-        if not (feature.requires_grad and loss_feature.requires_grad):
+        if not (feature.requires_grad and inputs.loss_feature.requires_grad):
             return loss.new_zeros(len(mask)), mask & False, \
                 dict(loss_reward=loss)
         # the scale is nothing to the cosine, but a mean over all elements
         # has gradients that float16 rounds to zero
         with torch.autocast(feature.device.type, enabled=False):
-            given, = torch.autograd.grad(loss_feature * feature.numel(),
-                                         feature, retain_graph=True)
+            given, = torch.autograd.grad(
+                inputs.loss_feature * feature.numel(), feature,
+                retain_graph=True)
         given = _positions(given)
         # of the two gradients, as it is of the two steps against them
         cosine = F.cosine_similarity(
@@ -127,19 +111,6 @@ class StudentProgressReward(nn.Module):
         mask = mask & cosine.isfinite()  # float16 may still overflow
         return torch.where(mask, cosine, torch.zeros_like(cosine)), mask, \
             dict(loss_reward=loss)
-
-    def check_dataset(self, dataset) -> None:
-        """Make sure, before training, that there are labels to reward by.
-
-        Args:
-            dataset: Of the training; one without ``get_data_info`` is not
-                looked at.
-
-        Raises:
-            ValueError: If no image has a label, one has a label that is no
-                class, or there are more classes than ``num_classes``.
-        """
-        check_labels(dataset, self.num_classes, type(self).__name__)
 
     @torch.no_grad()
     def _task_gradient(self, logits: Tensor, labels: Tensor) -> Tensor:

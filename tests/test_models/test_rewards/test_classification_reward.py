@@ -2,6 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from repfusion_mm.models.rewards.base import RewardInputs
+
 
 @pytest.fixture
 def reward(build):
@@ -33,7 +35,8 @@ def by_hand(module, feature, labels):
 def test_value(reward, features, samples, tap):
     module = reward(tap=tap)
     labels = torch.tensor([0, 3, 2, 2])
-    value, mask, losses = module(None, features, samples(labels), {})
+    value, mask, losses = module(RewardInputs(
+        None, None, features, {}, samples(labels)))
     wanted = by_hand(module, features[tap or 'a'], labels)
     torch.testing.assert_close(value.double(), -wanted.detach())
     assert mask.tolist() == [True] * 4
@@ -45,14 +48,15 @@ def test_vectors(reward, features, samples):
     module, labels = reward(), samples([0, 3, 2, 2])
     vector = features['a'].mean((2, 3))
     torch.testing.assert_close(
-        module(None, {'a': vector}, labels, {})[0],
-        module(None, features, labels, {})[0])
+        module(RewardInputs(None, None, {'a': vector}, {}, labels))[0],
+        module(RewardInputs(None, None, features, {}, labels))[0])
 
 
 def test_unlabelled(reward, features, samples):
     module = reward(loss_weight=3.)
     labels = torch.tensor([1, -1, 2, -1])
-    value, mask, losses = module(None, features, samples(labels), {})
+    value, mask, losses = module(RewardInputs(
+        None, None, features, {}, samples(labels)))
     assert mask.tolist() == [True, False, True, False]
     seen = labels >= 0
     wanted = by_hand(module, features['a'][seen], labels[seen])
@@ -70,7 +74,8 @@ def test_unlabelled(reward, features, samples):
 
 def test_all_unlabelled(reward, features, samples):
     module = reward()
-    _, mask, losses = module(None, features, samples([-1] * 4), {})
+    _, mask, losses = module(RewardInputs(
+        None, None, features, {}, samples([-1] * 4)))
     assert not mask.any()
     assert losses['loss_reward'].item() == 0.
     losses['loss_reward'].backward()
@@ -84,7 +89,8 @@ def test_learns(reward, samples):
     feature = torch.randn(4, 6, 1, 1)[labels].expand(-1, -1, 2, 3)
     optimizer = torch.optim.Adam(module.parameters(), 0.05)
     for _ in range(60):
-        value, _, losses = module(None, {'a': feature}, samples(labels), {})
+        value, _, losses = module(RewardInputs(
+            None, None, {'a': feature}, {}, samples(labels)))
         optimizer.zero_grad()
         losses['loss_reward'].backward()
         optimizer.step()
@@ -107,7 +113,8 @@ def multi_hot_by_hand(module, feature, labels):
 def test_multi_label(reward, features, samples):
     module = reward(multi_label=True, loss_weight=2.)
     labels = [[0, 3], [], -1, [2]]
-    value, mask, losses = module(None, features, samples(labels), {})
+    value, mask, losses = module(RewardInputs(
+        None, None, features, {}, samples(labels)))
     assert mask.tolist() == [True, True, False, True]
     assert value.dtype == torch.float32 and not value.requires_grad
     wanted = multi_hot_by_hand(module, features['a'][mask],
@@ -127,7 +134,8 @@ def test_multi_label(reward, features, samples):
 
 def test_multi_label_all_unlabelled(reward, features, samples):
     module = reward(multi_label=True)
-    _, mask, losses = module(None, features, samples([-1] * 4), {})
+    _, mask, losses = module(RewardInputs(
+        None, None, features, {}, samples([-1] * 4)))
     assert not mask.any() and losses['loss_reward'] == 0
     losses['loss_reward'].backward()
     for p in module.parameters():
@@ -138,7 +146,8 @@ def test_multi_label_all_unlabelled(reward, features, samples):
 def test_no_class(reward, features, samples, multi_label):
     module = reward(multi_label=multi_label)
     with pytest.raises(ValueError, match='`gt_label` is 4.*num_classes` is 4'):
-        module(None, features, samples([0, 4, -1, 1]), {})
+        module(RewardInputs(
+            None, None, features, {}, samples([0, 4, -1, 1])))
 
 
 class Images(list):
@@ -169,7 +178,8 @@ def test_check_dataset_of_multi_label(reward):
 def test_under_autocast(reward, features, samples):
     module = reward()
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value, _, losses = module(None, features, samples([0, 1, 2, 3]), {})
+        value, _, losses = module(RewardInputs(
+            None, None, features, {}, samples([0, 1, 2, 3])))
     assert value.dtype == losses['loss_reward'].dtype == torch.float32
 
 
@@ -191,7 +201,8 @@ def test_linear(build, features, samples):
     wanted = F.cross_entropy(
         F.linear(features['a'].mean((2, 3)).double(), layer.weight.double(),
                  layer.bias.double()), labels, reduction='none')
-    value, _, _ = module(None, features, samples(labels), {})
+    value, _, _ = module(RewardInputs(
+        None, None, features, {}, samples(labels)))
     torch.testing.assert_close(value.double(), -wanted.detach())
 
 

@@ -3,6 +3,8 @@ import math
 import pytest
 import torch
 
+from repfusion_mm.models.rewards.base import RewardInputs
+
 RANGES, STEPS = 20, 1000
 
 
@@ -22,9 +24,9 @@ def reward(build):
 def call(module, first, second, timesteps, tap='a'):
     """The reward of two views whose features are given."""
     images = torch.rand(len(first), 3, 4, 4) * 255
-    return module(images, {tap: first}, None, {}, timesteps=timesteps,
-                  loss_feature=torch.zeros(()),
-                  look=lambda others: {tap: second})
+    return module(RewardInputs(
+        images, timesteps, {tap: first}, {}, None,
+        loss_feature=torch.zeros(()), look=lambda others: {tap: second}))
 
 
 def views(n, width=6, noise=0.3):
@@ -164,8 +166,8 @@ def test_second_view_is_what_is_looked_at(reward):
 
     images = torch.rand(4, 3, 8, 8) * 255
     torch.manual_seed(2)
-    module(images, {'a': first}, None, {}, look=look, loss_feature=None,
-           timesteps=torch.tensor([0, 1, 2, 3]))
+    module(RewardInputs(
+        images, torch.tensor([0, 1, 2, 3]), {'a': first}, {}, None, look=look))
     torch.manual_seed(2)
     assert len(seen) == 1
     assert torch.equal(seen[0], module.second_view(images))
@@ -225,9 +227,9 @@ def test_gradients(reward):
     images = torch.rand(4, 3, 4, 4, requires_grad=True)
     with torch.no_grad():  # a frozen teacher
         features = {'a': first * 1}
-    _, _, losses = module(images, features, None, {},
-                          look=lambda others: {'a': second.detach()},
-                          timesteps=torch.tensor([0, 5, 500, 999]))
+    _, _, losses = module(RewardInputs(
+        images, torch.tensor([0, 5, 500, 999]), features, {}, None,
+        look=lambda others: {'a': second.detach()}))
     losses['loss_reward'].backward()
     assert first.grad is None and second.grad is None and images.grad is None
     for p in module.parameters():
@@ -258,15 +260,15 @@ def test_gradient(reward):
 def test_needs_no_labels(reward, samples):
     module = reward()
     assert not module.reads_labels
-    assert not hasattr(module, 'check_dataset')
+    module.check_dataset([dict(gt_label=-1)])  # is content with none
     first, second = views(4)
     t = torch.tensor([0, 5, 500, 999])
     wanted = call(module, first, second, t)[0]
     module.eval()
     for data_samples in (None, samples([-1] * 4), samples([0, 1, 2, 3])):
-        got, mask, _ = module(torch.rand(4, 3, 4, 4), {'a': first},
-                              data_samples, {}, timesteps=t,
-                              look=lambda others: {'a': second})
+        got, mask, _ = module(RewardInputs(
+            torch.rand(4, 3, 4, 4), t, {'a': first}, {}, data_samples,
+            look=lambda others: {'a': second}))
         assert mask.all() and torch.equal(got, wanted)
 
 

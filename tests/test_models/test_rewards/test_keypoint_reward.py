@@ -17,6 +17,7 @@ from mmpose.datasets.transforms import (
 from mmpose.models import PoseDataPreprocessor
 from mmpose.registry import DATASETS
 
+from repfusion_mm.models.rewards.base import RewardInputs
 from repfusion_mm.models.rewards.keypoint_reward import gaussian_heatmaps
 
 INPUT, HEATMAP = (24, 32), (6, 8)  # width and height
@@ -134,7 +135,8 @@ def test_value(reward, features, images, codec, tap):
     module = reward(tap=tap, loss_weight=3.)
     samples = collated([topdown(*person, codec)
                         for person in zip(POINTS, VISIBLE)])
-    value, mask, losses = module(images, features, samples, {})
+    value, mask, losses = module(RewardInputs(
+        images, None, features, {}, samples))
     wanted = by_hand(module, features[tap or 'a'])
     assert mask.dtype == torch.bool
     assert mask.tolist() == [True, True, False, True]
@@ -185,13 +187,15 @@ def test_perfect_and_empty_heatmaps(reward, features, images, monkeypatch):
     module = reward()
     torch.nn.init.zeros_(module.branch[-1].weight)
     torch.nn.init.zeros_(module.branch[-1].bias)
-    value, mask, _ = module(images, features, samples, {})
+    value, mask, _ = module(RewardInputs(
+        images, None, features, {}, samples))
     torch.testing.assert_close(value[mask], -torch.ones(3))
 
     perfect = torch.tensor([[bell(point) for point in points]
                             for points in POINTS])
     module.branch = torch.nn.Identity()
-    value, _, losses = module(images, {'a': perfect}, samples, {})
+    value, _, losses = module(RewardInputs(
+        images, None, {'a': perfect}, {}, samples))
     torch.testing.assert_close(value, torch.zeros(4))
     assert losses['loss_reward'].item() == pytest.approx(0)
 
@@ -200,7 +204,8 @@ def test_starts_with_empty_heatmaps(build, features, images):
     module = build(dict(type='repfusion_mm.KeypointReward', num_keypoints=3,
                         feature_shapes={'a': (6, 4, 3)}))
     samples = collated([topdown(*person) for person in zip(POINTS, VISIBLE)])
-    value, mask, _ = module(images, features, samples, {})
+    value, mask, _ = module(RewardInputs(
+        images, None, features, {}, samples))
     torch.testing.assert_close(value[mask], -torch.ones(3))
 
 
@@ -214,7 +219,8 @@ def test_comparable_across_counts(reward, images):
     feature = torch.randn(1, 6, 4, 3).expand(2, -1, -1, -1)
     samples = collated([topdown([[7, 8]] * 3, visible)
                         for visible in ([1, 1, 1], [0, 1, 0])])
-    value, _, _ = module(images[:2], {'a': feature}, samples, {})
+    value, _, _ = module(RewardInputs(
+        images[:2], None, {'a': feature}, {}, samples))
     assert value[0].item() == pytest.approx(value[1].item())
 
 
@@ -225,7 +231,7 @@ def test_unlabelled_teach_nothing(reward, features, images):
     for value in (0., 1.):
         features['a'][2] += value * torch.randn(6, 4, 3)
         module.zero_grad()
-        losses = module(images, features, samples, {})[2]
+        losses = module(RewardInputs(images, None, features, {}, samples))[2]
         losses['loss_reward'].backward()
         gradients.append([p.grad.clone() for p in module.parameters()])
     for one, two in zip(*gradients):
@@ -237,14 +243,15 @@ def test_hidden_by_weights(reward, features, images):
     # unlabelled, as labelled_mask has it, although they would be visible
     samples = collated([topdown(POINTS[0], [1, 1, 1]) for _ in range(4)])
     samples[1].gt_instance_labels.keypoint_weights *= 0
-    _, mask, _ = reward()(images, features, samples, {})
+    _, mask, _ = reward()(RewardInputs(images, None, features, {}, samples))
     assert mask.tolist() == [True, False, True, True]
 
 
 def test_all_unlabelled(reward, features, images):
     module = reward()
     samples = collated([topdown(POINTS[0], [0, 0, 0]) for _ in range(4)])
-    value, mask, losses = module(images, features, samples, {})
+    value, mask, losses = module(RewardInputs(
+        images, None, features, {}, samples))
     assert not mask.any() and not value.any()
     assert losses['loss_reward'].item() == 0.
     losses['loss_reward'].backward()
@@ -265,7 +272,8 @@ def test_learns(build, images):
     feature = torch.einsum('ck,nkhw->nchw', mix, heatmaps).float()
     optimizer = torch.optim.Adam(module.parameters(), 0.02)
     for _ in range(80):
-        value, _, losses = module(images, {'a': feature}, samples, {})
+        value, _, losses = module(RewardInputs(
+            images, None, {'a': feature}, {}, samples))
         optimizer.zero_grad()
         losses['loss_reward'].backward()
         optimizer.step()
@@ -296,7 +304,8 @@ def test_bottomup(reward):
     images = torch.zeros(1, 3, 64, 48)
     module = reward()
     with pytest.raises(ValueError, match='KeyMapper') as error:
-        module(images, features, [bottomup([pack])[0]], {})
+        module(RewardInputs(
+            images, None, features, {}, [bottomup([pack])[0]]))
     mapper = dict(mapping=dict(transformed_keypoints='keypoints'),
                   remapping=dict(
                       transformed_keypoints='transformed_keypoints'))
@@ -309,7 +318,8 @@ def test_bottomup(reward):
     inside = ((after > 0) & (after < (47, 63))).all(-1)
     assert inside.tolist() == [[True, False, True],
                                [False, False, True]]
-    value, mask, _ = module(images, features, [sample], {})
+    value, mask, _ = module(RewardInputs(
+        images, None, features, {}, [sample]))
     errors = []
     for k in (0, 2):
         heatmap = predicted(module, features['a'])[0, k]
@@ -324,9 +334,11 @@ def test_errors_of_the_samples(reward, features, images):
     good = [topdown(*person) for person in zip(POINTS[1:], VISIBLE[1:])]
     bad = topdown(POINTS[0], VISIBLE[0], pack_transformed=False)
     with pytest.raises(ValueError, match='pack_transformed=True.*p.jpg'):
-        reward()(images, features, collated([*good, bad]), {})
+        reward()(RewardInputs(
+            images, None, features, {}, collated([*good, bad])))
     with pytest.raises(ValueError, match='p.jpg.*3 keypoi.*keypoints` is 5'):
-        reward(num_keypoints=5)(images, features, collated(good), {})
+        reward(num_keypoints=5)(RewardInputs(
+            images, None, features, {}, collated(good)))
 
 
 class Images(list):
@@ -384,11 +396,12 @@ def test_check_dataset_of_mmpose(reward, tmp_path):
 def test_under_autocast(reward, features, images):
     module = reward()
     samples = collated([topdown(*person) for person in zip(POINTS, VISIBLE)])
-    wanted = module(images, features, samples, {})[0]
+    wanted = module(RewardInputs(images, None, features, {}, samples))[0]
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value, _, losses = module(
-            images, {tap: feature.bfloat16()
-                     for tap, feature in features.items()}, samples, {})
+        value, _, losses = module(RewardInputs(
+            images, None,
+            {tap: feature.bfloat16() for tap, feature in features.items()}, {},
+            samples))
     assert value.dtype == losses['loss_reward'].dtype == torch.float32
     torch.testing.assert_close(value, wanted, rtol=0.03, atol=0.03)
 

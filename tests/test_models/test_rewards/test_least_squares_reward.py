@@ -2,6 +2,8 @@ import numpy as np
 import pytest
 import torch
 
+from repfusion_mm.models.rewards.base import RewardInputs
+
 CLASSES = 3
 
 
@@ -53,7 +55,8 @@ def test_refitting(reward, samples, count, channels, leave_one_out):
     feature, labels = batch(count, channels)
     for ridge in (3e-3, 0.3):
         module = reward(channels, ridge=ridge, leave_one_out=leave_one_out)
-        value, mask, losses = module(None, {'a': feature}, samples(labels), {})
+        value, mask, losses = module(RewardInputs(
+            None, None, {'a': feature}, {}, samples(labels)))
         wanted = by_hand(feature, labels, ridge, leave_one_out)
         assert value.dtype == torch.float32 and value.shape == (count, )
         torch.testing.assert_close(value.double(), wanted, rtol=1e-4,
@@ -66,7 +69,7 @@ def test_default_keeps_the_image_out(reward, samples):
     # fewer images than channels: anything can be fitted, not predicted
     feature, labels = batch(9, 50)
     feature = torch.randn_like(feature)
-    batch_ = (None, {'a': feature}, samples(labels), {})
+    batch_ = [RewardInputs(None, None, {'a': feature}, {}, samples(labels))]
     published = reward(50, ridge=1e-6, leave_one_out=False)(*batch_)[0]
     assert published.min() > -1e-3
     assert reward(50)(*batch_)[0].max() < -0.1
@@ -79,11 +82,12 @@ def test_unlabelled(reward, samples, channels, leave_one_out):
     labels[[0, 4, 7]] = -1
     feature[4] = 1e4
     module = reward(channels, leave_one_out=leave_one_out)
-    value, mask, _ = module(None, {'a': feature}, samples(labels), {})
+    value, mask, _ = module(RewardInputs(
+        None, None, {'a': feature}, {}, samples(labels)))
     assert torch.equal(mask, labels >= 0)
     assert not value[~mask].any()
-    alone, _, _ = module(None, {'a': feature[mask]}, samples(labels[mask]),
-                         {})
+    alone, _, _ = module(RewardInputs(
+        None, None, {'a': feature[mask]}, {}, samples(labels[mask])))
     torch.testing.assert_close(value[mask], alone)
 
 
@@ -93,8 +97,8 @@ def test_too_few_labelled(reward, samples, leave_one_out, fewest):
     feature, _ = batch(5, 6)
     for count in range(5):
         labels = [0, 1, 2, 0][:count] + [-1] * (5 - count)
-        value, mask, losses = module(None, {'a': feature}, samples(labels),
-                                     {})
+        value, mask, losses = module(RewardInputs(
+            None, None, {'a': feature}, {}, samples(labels)))
         assert mask.sum() == (count if count >= fewest else 0)
         assert value.isfinite().all() and not value[~mask].any()
         assert losses == {}
@@ -103,8 +107,8 @@ def test_too_few_labelled(reward, samples, leave_one_out, fewest):
 @pytest.mark.parametrize('leave_one_out', [True, False])
 def test_features_that_tell_nothing(reward, samples, leave_one_out):
     labels = torch.tensor([0, 0, 1, 2])
-    value, _, _ = reward(leave_one_out=leave_one_out)(
-        None, {'a': torch.ones(4, 6, 2, 3)}, samples(labels), {})
+    value, _, _ = reward(leave_one_out=leave_one_out)(RewardInputs(
+        None, None, {'a': torch.ones(4, 6, 2, 3)}, {}, samples(labels)))
     wanted = []
     for i in range(4):  # what is predicted is the share of each class
         others = [k for k in range(4) if k != i or not leave_one_out]
@@ -117,16 +121,20 @@ def test_features_that_tell_nothing(reward, samples, leave_one_out):
 def test_units(reward, samples, count, channels):
     module = reward(channels)
     feature, labels = batch(count, channels)
-    value, _, _ = module(None, {'a': feature}, samples(labels), {})
+    value, _, _ = module(RewardInputs(
+        None, None, {'a': feature}, {}, samples(labels)))
     for other in (feature * 1000, feature * 1e-3 + 5):
         torch.testing.assert_close(
-            module(None, {'a': other}, samples(labels), {})[0], value,
+            module(RewardInputs(
+                None, None, {'a': other}, {}, samples(labels)))[0], value,
             rtol=1e-2, atol=1e-3)
     # as many images again are no other fit
     twice = reward(channels, leave_one_out=False)
-    once, _, _ = twice(None, {'a': feature}, samples(labels), {})
-    again, _, _ = twice(None, {'a': feature.repeat(2, 1, 1, 1)},
-                        samples(labels.repeat(2)), {})
+    once, _, _ = twice(RewardInputs(
+        None, None, {'a': feature}, {}, samples(labels)))
+    again, _, _ = twice(RewardInputs(
+        None, None, {'a': feature.repeat(2, 1, 1, 1)}, {},
+        samples(labels.repeat(2))))
     torch.testing.assert_close(again[:count], once)
 
 
@@ -138,24 +146,26 @@ def test_better_features_are_worth_more(reward, samples):
         for k in range(CLASSES):
             clear[labels == k, k] += clarity
         means.append(
-            reward()(None, {'a': clear}, samples(labels), {})[0].mean())
+            reward()(RewardInputs(
+                None, None, {'a': clear}, {}, samples(labels)))[0].mean())
     assert means[0] < means[1] < means[2] < 0
 
 
 def test_tap(reward, samples):
     _, labels = batch(9, 6)
     features = {'a': torch.randn(9, 6, 2, 3), 'b': torch.randn(9, 5, 4, 4)}
-    value, _, _ = reward(tap='b', ridge=0.1)(
-        None, features, samples(labels), {})
+    value, _, _ = reward(tap='b', ridge=0.1)(RewardInputs(
+        None, None, features, {}, samples(labels)))
     torch.testing.assert_close(
         value.double(), by_hand(features['b'], labels, 0.1, True))
 
 
 def test_vectors(reward, samples):
     feature, labels = batch(9, 6)
-    value, _, _ = reward()(
-        None, {'a': feature.mean((2, 3))}, samples(labels), {})
-    wanted, _, _ = reward()(None, {'a': feature}, samples(labels), {})
+    value, _, _ = reward()(RewardInputs(
+        None, None, {'a': feature.mean((2, 3))}, {}, samples(labels)))
+    wanted, _, _ = reward()(RewardInputs(
+        None, None, {'a': feature}, {}, samples(labels)))
     torch.testing.assert_close(value, wanted, rtol=1e-4, atol=1e-5)
 
 
@@ -163,10 +173,11 @@ def test_vectors(reward, samples):
 def test_under_autocast(reward, samples, count):
     feature, labels = batch(count, 6)
     feature = feature.bfloat16()
-    wanted, _, _ = reward()(
-        None, {'a': feature.float()}, samples(labels), {})
+    wanted, _, _ = reward()(RewardInputs(
+        None, None, {'a': feature.float()}, {}, samples(labels)))
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value, _, _ = reward()(None, {'a': feature}, samples(labels), {})
+        value, _, _ = reward()(RewardInputs(
+            None, None, {'a': feature}, {}, samples(labels)))
     assert torch.equal(value, wanted)
 
 
@@ -174,16 +185,17 @@ def test_no_gradient_and_nothing_to_train(reward, samples):
     module = reward()
     assert not list(module.parameters()) and not module.state_dict()
     feature, labels = batch(6, 6)
-    value, mask, _ = module(None, {'a': feature.requires_grad_()},
-                            samples(labels), {}, look=None,
-                            loss_feature=torch.zeros(()))
+    value, mask, _ = module(RewardInputs(
+        None, None, {'a': feature.requires_grad_()}, {}, samples(labels),
+        loss_feature=torch.zeros(())))
     assert not value.requires_grad and not mask.requires_grad
 
 
 def test_labels_that_it_cannot_read(reward, samples):
     feature, _ = batch(3, 6)
     with pytest.raises(ValueError, match='`gt_label` is 3.*num_classes` is 3'):
-        reward()(None, {'a': feature}, samples([0, 3, 1]), {})
+        reward()(RewardInputs(
+            None, None, {'a': feature}, {}, samples([0, 3, 1])))
 
     class Images(list):
 

@@ -6,6 +6,8 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations, PackSegInputs
 from mmseg.models import SegDataPreProcessor
 
+from repfusion_mm.models.rewards.base import RewardInputs
+
 SIZE = (9, 14)
 
 
@@ -95,7 +97,8 @@ def by_hand(module, feature, masks):
 @pytest.mark.parametrize('tap', [None, 'b'])
 def test_value(reward, features, batch, masks, tap):
     module = reward(tap=tap, loss_weight=3.)
-    value, mask, losses = module(None, features, batch(masks), {})
+    value, mask, losses = module(RewardInputs(
+        None, None, features, {}, batch(masks)))
     wanted = by_hand(module, features[tap or 'a'], masks)
     assert mask.dtype == torch.bool
     assert mask.tolist() == [True, True, False, True]
@@ -111,7 +114,8 @@ def test_unlabelled_teach_nothing(reward, features, batch, masks):
     for value in (0., 1e3):
         features['a'][2] = value
         module.zero_grad()
-        losses = module(None, features, batch(masks), {})[2]
+        losses = module(RewardInputs(
+            None, None, features, {}, batch(masks)))[2]
         losses['loss_reward'].backward()
         gradients.append([p.grad.clone() for p in module.parameters()])
     for one, two in zip(*gradients):
@@ -121,7 +125,8 @@ def test_unlabelled_teach_nothing(reward, features, batch, masks):
 
 def test_gradient(reward, features, batch, masks):
     module, samples = reward(), batch(masks)
-    module(None, features, samples, {})[2]['loss_reward'].backward()
+    losses = module(RewardInputs(None, None, features, {}, samples))[2]
+    losses['loss_reward'].backward()
     weight = module.classifier.weight
     for index in ((0, 1), (2, 5)):
         losses = []
@@ -137,7 +142,8 @@ def test_gradient(reward, features, batch, masks):
 def test_all_unlabelled(reward, features, batch):
     module = reward()
     samples = batch(np.full((4, *SIZE), 255, np.uint8))
-    value, mask, losses = module(None, features, samples, {})
+    value, mask, losses = module(RewardInputs(
+        None, None, features, {}, samples))
     assert not mask.any() and not value.any()
     assert losses['loss_reward'].item() == 0.
     losses['loss_reward'].backward()
@@ -153,7 +159,8 @@ def test_learns(reward, batch):
                     .numpy().astype(np.uint8))
     optimizer = torch.optim.Adam(module.parameters(), 0.5)
     for _ in range(60):
-        value, _, losses = module(None, {'b': feature}, samples, {})
+        value, _, losses = module(RewardInputs(
+            None, None, {'b': feature}, {}, samples))
         optimizer.zero_grad()
         losses['loss_reward'].backward()
         optimizer.step()
@@ -165,7 +172,8 @@ def test_ignore_index(reward, features, batch, masks):
     # what mmseg pads smaller masks with is as unlabelled as what they hold
     small = [masks[0], masks[1], masks[3][:6, :7], masks[3]]
     module = reward()
-    value, mask, _ = module(None, features, batch(small), {})
+    value, mask, _ = module(RewardInputs(
+        None, None, features, {}, batch(small)))
     padded = np.full(SIZE, 255)
     padded[:6, :7] = small[2]
     wanted = by_hand(module, features['a'], [*small[:2], padded, small[3]])
@@ -175,7 +183,8 @@ def test_ignore_index(reward, features, batch, masks):
     # another value, here a class of its own that does not count
     other = np.where(masks == 255, 2, masks).astype(np.uint8)
     module = reward(ignore_index=2)
-    value, mask, _ = module(None, features, batch(other), {})
+    value, mask, _ = module(RewardInputs(
+        None, None, features, {}, batch(other)))
     wanted = by_hand(module, features['a'], np.where(other == 2, 255, other))
     np.testing.assert_allclose(-value.numpy(), wanted, rtol=1e-5)
     assert mask.tolist() == [True, True, False, True]
@@ -184,11 +193,11 @@ def test_ignore_index(reward, features, batch, masks):
 def test_errors_of_the_masks(reward, features, batch, masks):
     masks[1, 2, 2] = 18
     with pytest.raises(ValueError, match='1.png.* 18.*num_classes` is 3'):
-        reward()(None, features, batch(masks), {})
+        reward()(RewardInputs(None, None, features, {}, batch(masks)))
     samples = batch(masks)
     del samples[0].gt_sem_seg
     with pytest.raises(ValueError, match='LoadAnnotations.*PackSegInputs'):
-        reward()(None, features, samples, {})
+        reward()(RewardInputs(None, None, features, {}, samples))
 
 
 class Images(list):
@@ -218,11 +227,12 @@ def test_check_dataset_of_mmseg(reward):
 
 def test_under_autocast(reward, features, batch, masks):
     module, samples = reward(), batch(masks)
-    wanted = module(None, features, samples, {})[0]
+    wanted = module(RewardInputs(None, None, features, {}, samples))[0]
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value, _, losses = module(
-            None, {tap: feature.bfloat16()
-                   for tap, feature in features.items()}, samples, {})
+        value, _, losses = module(RewardInputs(
+            None, None,
+            {tap: feature.bfloat16() for tap, feature in features.items()}, {},
+            samples))
     assert value.dtype == losses['loss_reward'].dtype == torch.float32
     torch.testing.assert_close(value, wanted, rtol=0.02, atol=0.02)
 

@@ -3,6 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from repfusion_mm.models.rewards.base import RewardInputs
+
 CLASSES = 3
 SHAPES = {'map': (6, 2, 3), 'vector': (5, )}
 
@@ -47,8 +49,9 @@ def entropy(module, feature, label):
 def test_finite_differences(reward, student, samples, tap):
     module, (_, features) = reward(student_tap=tap), student
     labels = [0, 2, 1, 1]
-    value, mask, _ = module(None, {}, samples(labels), features,
-                            loss_feature=feature_loss(features[tap]))
+    value, mask, _ = module(RewardInputs(
+        None, None, {}, features, samples(labels),
+        loss_feature=feature_loss(features[tap])))
     assert value.dtype == torch.float32 and value.shape == (4, )
     assert mask.dtype == torch.bool and mask.all()
 
@@ -89,9 +92,9 @@ def test_best_and_worst_step(reward, samples):
                  module.classifier.bias.detach()), labels, reduction='none')
     sign = torch.tensor([1., -1., 1., 0.])
     for scale in (1., 1e-6, 1e4):
-        value, mask, _ = module(
-            None, {}, samples(labels), {'map': s},
-            loss_feature=scale * (sign * task).sum())
+        value, mask, _ = module(RewardInputs(
+            None, None, {}, {'map': s}, samples(labels),
+            loss_feature=scale * (sign * task).sum()))
         torch.testing.assert_close(value, sign)
         assert mask.all()
 
@@ -99,8 +102,9 @@ def test_best_and_worst_step(reward, samples):
 def test_own_loss(reward, student, samples):
     module, (weight, features) = reward(), student
     loss_feature = feature_loss(features['map'])
-    _, _, losses = module(None, {}, samples([0, -1, 2, 1]), features,
-                          loss_feature=loss_feature)
+    _, _, losses = module(RewardInputs(
+        None, None, {}, features, samples([0, -1, 2, 1]),
+        loss_feature=loss_feature))
     assert list(losses) == ['loss_reward']
     s = features['map'].detach().double()
     wanted = sum(entropy(module, s[i], label)
@@ -122,26 +126,30 @@ def test_own_loss(reward, student, samples):
 
 
 def test_reward_is_detached(reward, student, samples):
-    value, mask, _ = reward()(None, {}, samples([0, 1, 2, 0]), student[1],
-                              loss_feature=feature_loss(student[1]['map']))
+    value, mask, _ = reward()(RewardInputs(
+        None, None, {}, student[1], samples([0, 1, 2, 0]),
+        loss_feature=feature_loss(student[1]['map'])))
     assert not value.requires_grad and not mask.requires_grad
 
 
 def test_unlabelled(reward, student, samples):
     module, (_, features) = reward(), student
     loss_feature = feature_loss(features['map'])
-    every, _, _ = module(None, {}, samples([1, 2, 2, 0]), features,
-                         loss_feature=loss_feature)
-    value, mask, _ = module(None, {}, samples([1, -1, 2, -1]), features,
-                            loss_feature=loss_feature)
+    every, _, _ = module(RewardInputs(
+        None, None, {}, features, samples([1, 2, 2, 0]),
+        loss_feature=loss_feature))
+    value, mask, _ = module(RewardInputs(
+        None, None, {}, features, samples([1, -1, 2, -1]),
+        loss_feature=loss_feature))
     assert mask.tolist() == [True, False, True, False]
     assert torch.equal(value, every * mask)
 
 
 def test_all_unlabelled(reward, student, samples):
     module, (_, features) = reward(), student
-    value, mask, losses = module(None, {}, samples([-1] * 4), features,
-                                 loss_feature=feature_loss(features['map']))
+    value, mask, losses = module(RewardInputs(
+        None, None, {}, features, samples([-1] * 4),
+        loss_feature=feature_loss(features['map'])))
     assert not mask.any() and not value.any()
     assert losses['loss_reward'] == 0
     losses['loss_reward'].backward()
@@ -154,20 +162,22 @@ def test_without_gradients(reward, student, samples):
     labels = samples([0, 1, 2, 0])
     with torch.no_grad():
         features = {tap: f.detach() for tap, f in features.items()}
-        value, mask, losses = module(
-            None, {}, labels, features,
-            loss_feature=feature_loss(features['map']))
+        value, mask, losses = module(RewardInputs(
+            None, None, {}, features, labels,
+            loss_feature=feature_loss(features['map'])))
     assert value.tolist() == [0] * 4 and mask.tolist() == [False] * 4
     assert losses['loss_reward'] > 0
     # a frozen student under a projector that learns
     projector = torch.ones((), requires_grad=True)
-    _, mask, _ = module(None, {}, labels, features,
-                        loss_feature=feature_loss(features['map'] * projector))
+    _, mask, _ = module(RewardInputs(
+        None, None, {}, features, labels,
+        loss_feature=feature_loss(features['map'] * projector)))
     assert not mask.any()
     # under no_grad a feature may still remember that it had a graph
     with torch.no_grad():
-        _, mask, _ = module(None, {}, labels, student[1],
-                            loss_feature=feature_loss(student[1]['map']))
+        _, mask, _ = module(RewardInputs(
+            None, None, {}, student[1], labels,
+            loss_feature=feature_loss(student[1]['map'])))
     assert not mask.any()
 
 
@@ -176,8 +186,9 @@ def test_learns(reward, samples):
     feature = torch.randn(3, *SHAPES['map'])[labels].requires_grad_()
     optimizer = torch.optim.Adam(module.parameters(), 0.1)
     for _ in range(60):
-        _, _, losses = module(None, {}, samples(labels), {'map': feature},
-                              loss_feature=feature.sum())
+        _, _, losses = module(RewardInputs(
+            None, None, {}, {'map': feature}, samples(labels),
+            loss_feature=feature.sum()))
         optimizer.zero_grad()
         losses['loss_reward'].backward()
         optimizer.step()
@@ -192,19 +203,20 @@ def test_under_autocast(reward, samples):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         s = layer(x)
         assert s.dtype == torch.bfloat16
-        value, _, losses = module(None, {}, labels, {'map': s},
-                                  loss_feature=feature_loss(s.float()))
+        value, _, losses = module(RewardInputs(
+            None, None, {}, {'map': s}, labels,
+            loss_feature=feature_loss(s.float())))
     assert value.dtype == losses['loss_reward'].dtype == torch.float32
     s = s.detach().float().requires_grad_()
-    wanted, _, exact = module(None, {}, labels, {'map': s},
-                              loss_feature=feature_loss(s))
+    wanted, _, exact = module(RewardInputs(
+        None, None, {}, {'map': s}, labels, loss_feature=feature_loss(s)))
     # what bfloat16 rounds is the gradient that comes back, nothing else
     torch.testing.assert_close(value, wanted, rtol=0.02, atol=0.005)
     torch.testing.assert_close(losses, exact)
     loss_feature = feature_loss(s)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        value, _, _ = module(None, {}, labels, {'map': s},
-                             loss_feature=loss_feature)
+        value, _, _ = module(RewardInputs(
+            None, None, {}, {'map': s}, labels, loss_feature=loss_feature))
     torch.testing.assert_close(value, wanted)
 
 
@@ -214,8 +226,9 @@ def test_gradients_too_small_for_float16(reward, samples):
     half = full.detach().half().requires_grad_()
     # as a mean over ten million elements would be
     value, wanted = (
-        module(None, {}, labels, {'map': s},
-               loss_feature=feature_loss(s.float()) * 1e-6)[0]
+        module(RewardInputs(
+            None, None, {}, {'map': s}, labels,
+            loss_feature=feature_loss(s.float()) * 1e-6))[0]
         for s in (half, full))
     assert wanted.abs().min() > 0.01
     torch.testing.assert_close(value, wanted, rtol=0.05, atol=0.01)
@@ -224,8 +237,9 @@ def test_gradients_too_small_for_float16(reward, samples):
 def test_overflow_is_no_reward(reward, samples):
     s = torch.randn(4, *SHAPES['map']).half().requires_grad_()
     scale = torch.tensor([1., 1e6, 1., 1.]).view(-1, 1, 1, 1)
-    value, mask, _ = reward()(None, {}, samples([0, 1, 2, 0]), {'map': s},
-                              loss_feature=(s.float() * scale).sum())
+    value, mask, _ = reward()(RewardInputs(
+        None, None, {}, {'map': s}, samples([0, 1, 2, 0]),
+        loss_feature=(s.float() * scale).sum()))
     assert mask.tolist() == [True, False, True, True]
     assert value.isfinite().all()
 
@@ -233,8 +247,9 @@ def test_overflow_is_no_reward(reward, samples):
 def test_labels_that_it_cannot_read(reward, student, samples):
     features = student[1]
     with pytest.raises(ValueError, match='`gt_label` is 3.*num_classes` is 3'):
-        reward()(None, {}, samples([0, 3, 1, 1]), features,
-                 loss_feature=feature_loss(features['map']))
+        reward()(RewardInputs(
+            None, None, {}, features, samples([0, 3, 1, 1]),
+            loss_feature=feature_loss(features['map'])))
 
     class Images(list):
 
