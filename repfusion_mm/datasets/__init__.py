@@ -1,4 +1,5 @@
 from importlib.util import find_spec
+from typing import Any
 
 from repfusion_mm.registry import DATASETS
 
@@ -10,7 +11,7 @@ from .tiny_imagenet import TinyImageNet
 __all__ = ['Digits', 'FewLabels', 'TinyImageNet', 'cached_images']
 
 
-def _celebamask_hq(**kwargs):
+def _celebamask_hq(**kwargs: Any) -> Any:
     """Import mmseg, which takes seconds, only for whoever builds this."""
     from .celebamask_hq import CelebAMaskHQ
     return CelebAMaskHQ(**kwargs)

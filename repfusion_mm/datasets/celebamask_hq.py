@@ -3,7 +3,7 @@
 The registry knows it as ``repfusion_mm.CelebAMaskHQ`` wherever mmseg is
 installed, without importing mmseg before it is built.
 """
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
 from mmseg.datasets import BaseSegDataset
 
@@ -68,7 +68,7 @@ class CelebAMaskHQ(BaseSegDataset):
     def __init__(self,
                  background: bool = True,
                  metainfo: Optional[dict] = None,
-                 **kwargs) -> None:
+                 **kwargs: Any) -> None:
         if not background:
             chosen: Sequence = (metainfo or {}).get('classes') or ()
             if chosen:

@@ -1,5 +1,5 @@
 """The handwritten digits that scikit-learn ships."""
-from typing import List
+from typing import Any, List
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -34,7 +34,7 @@ class Digits(BaseDataset):
     """
     METAINFO = dict(classes=tuple('0123456789'))
 
-    def __init__(self, split: str, **kwargs) -> None:
+    def __init__(self, split: str, **kwargs: Any) -> None:
         if split not in SPLITS:
             raise ValueError(f'`split` is {split!r}, expected one of {SPLITS}')
         self.split = split

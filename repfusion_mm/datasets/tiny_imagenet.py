@@ -1,7 +1,7 @@
 """Tiny-ImageNet in the layout of its official zip."""
 import os
 import os.path as osp
-from typing import List
+from typing import Any, List
 
 from mmengine.dataset import BaseDataset
 
@@ -53,7 +53,8 @@ class TinyImageNet(BaseDataset):
         ...     lazy_init=True)
     """
 
-    def __init__(self, data_root: str, split: str = 'train', **kwargs) -> None:
+    def __init__(self, data_root: str, split: str = 'train',
+                 **kwargs: Any) -> None:
         if split not in SPLITS:
             raise ValueError(f'`split` is {split!r}, expected one of {SPLITS}')
         self.split = split

@@ -1,9 +1,11 @@
 """A picture of what a diffusion model draws."""
+from typing import Any
+
 import numpy as np
 import torch
 
 
-def sample_grid(denoiser, scheduler, num_samples: int,
+def sample_grid(denoiser: Any, scheduler: Any, num_samples: int,
                 steps: int) -> np.ndarray:
     """Draw images from a diffusion model and lay them side by side.
 

@@ -1,10 +1,13 @@
 """Directions, without the trouble at zero length."""
+from typing import Tuple, Union
+
 from torch import Tensor
 
 SHORTEST = 1e-6
 
 
-def unit_vectors(vectors: Tensor, dim: int = -1) -> Tensor:
+def unit_vectors(vectors: Tensor, dim: Union[int, Tuple[int, ...]] = -1
+                 ) -> Tensor:
     """Vectors brought to unit length.
 
     One that is no longer than 1e-6 has no direction: it becomes zero and gets
@@ -13,7 +16,8 @@ def unit_vectors(vectors: Tensor, dim: int = -1) -> Tensor:
 
     Args:
         vectors (Tensor): Of any shape, in float32.
-        dim (int): Along which the elements of a vector lie. Defaults to -1.
+        dim (int or tuple[int]): Along which the elements of a vector lie.
+            Defaults to -1.
 
     Returns:
         Tensor: Of the same shape.

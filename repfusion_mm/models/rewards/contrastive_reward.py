@@ -51,6 +51,9 @@ class ContrastiveReward(Reward):
     num_ranges = 20  # of t, with statistics of their own
     momentum = 0.05
     least_seen = 32  # views of a range before its statistics are used
+    mean: Tensor
+    square: Tensor
+    seen: Tensor
 
     def __init__(self,
                  feature_shapes: Dict[str, Sequence[int]],
@@ -93,6 +96,7 @@ class ContrastiveReward(Reward):
                 told apart from.
         """
         images, look = inputs.images, inputs.look
+        assert look is not None  # the model gives it
         if len(images) < 2:
             raise ValueError('ContrastiveReward tells images of a batch '
                              'apart: `train_dataloader.batch_size` must be at '
@@ -124,14 +128,16 @@ class ContrastiveReward(Reward):
         Returns:
             Tensor: Alike.
         """
-        n, like = len(images), dict(device=images.device, dtype=images.dtype)
-        share = self.min_crop + (1 - self.min_crop) * torch.rand(n, **like)
-        shift = (2 * torch.rand(2, n, **like) - 1) * (1 - share)
+        n = len(images)
+        share = self.min_crop + \
+            (1 - self.min_crop) * torch.rand_like(images.new_empty(n))
+        shift = (2 * torch.rand_like(images.new_empty(2, n)) - 1) * \
+            (1 - share)
         mirror = torch.randint(2, (n, ), device=images.device) * 2 - 1
-        affine = torch.zeros(n, 2, 3, **like)
+        affine = images.new_zeros(n, 2, 3)
         affine[:, 0, 0], affine[:, 1, 1] = share * mirror, share
         affine[:, :, 2] = shift.T
-        grid = F.affine_grid(affine, images.shape, align_corners=False)
+        grid = F.affine_grid(affine, list(images.shape), align_corners=False)
         return F.grid_sample(images, grid, align_corners=False,
                              padding_mode='reflection')
 
