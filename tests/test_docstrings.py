@@ -3,6 +3,7 @@ import doctest
 import inspect
 
 import pytest
+from mmengine.optim import build_optim_wrapper
 from torch import nn
 
 from repfusion_mm.models.building import build_part
@@ -11,9 +12,11 @@ from repfusion_mm.registry import (
     HOOKS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
 )
 
-REGISTRIES = (MODELS, HOOKS, DATASETS, OPTIM_WRAPPER_CONSTRUCTORS)
+REGISTRIES = (MODELS, HOOKS, DATASETS, OPTIM_WRAPPERS,
+              OPTIM_WRAPPER_CONSTRUCTORS)
 for _registry in REGISTRIES:
     _registry.import_from_location()
 CLASSES = [cls for registry in REGISTRIES
@@ -32,6 +35,14 @@ def connection(cfg):
                  student_shape=(16, 8, 8), teacher_shape=(32, 4, 4))
 
 
+def optim_wrapper(cfg):
+    if 'constructor' not in cfg:
+        return build_optim_wrapper(nn.Linear(1, 1), cfg)
+    return OPTIM_WRAPPER_CONSTRUCTORS.build(dict(
+        type=cfg['constructor'], paramwise_cfg=cfg['paramwise_cfg'],
+        optim_wrapper_cfg=dict(optimizer=cfg['optimizer'])))
+
+
 # what a config of each name is built with
 BUILDERS = dict(
     model=model,
@@ -46,9 +57,7 @@ BUILDERS = dict(
     connections=lambda cfgs: [connection(cfg) for cfg in cfgs],
     custom_hooks=lambda cfgs: [HOOKS.build(cfg) for cfg in cfgs],
     dataset=DATASETS.build,
-    optim_wrapper=lambda cfg: OPTIM_WRAPPER_CONSTRUCTORS.build(dict(
-        type=cfg['constructor'], optim_wrapper_cfg=dict(
-            optimizer=cfg['optimizer']), paramwise_cfg=cfg['paramwise_cfg'])),
+    optim_wrapper=optim_wrapper,
 )
 
 

@@ -5,12 +5,14 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
 )
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 
 from repfusion_mm.registry import (
     DATASETS,
     HOOKS,
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
+    OPTIM_WRAPPERS,
 )
 
 NAMES = {
@@ -19,6 +21,7 @@ NAMES = {
              'ClassificationReward', 'HintLoss', 'Connection', 'DPM'),
     HOOKS: ('TimeSamplerHook', 'PretrainedCheckHook', 'DPMExportHook'),
     DATASETS: ('Digits', 'FewLabels'),
+    OPTIM_WRAPPERS: ('BFloat16OptimWrapper', ),
     OPTIM_WRAPPER_CONSTRUCTORS: ('TaskOptimWrapperConstructor', ),
 }
 
@@ -26,6 +29,7 @@ NAMES = {
 @pytest.mark.parametrize('registry, parent', [
     (MODELS, MMENGINE_MODELS), (HOOKS, MMENGINE_HOOKS),
     (DATASETS, MMENGINE_DATASETS),
+    (OPTIM_WRAPPERS, MMENGINE_OPTIM_WRAPPERS),
     (OPTIM_WRAPPER_CONSTRUCTORS, MMENGINE_CONSTRUCTORS)])
 def test_found_from_mmengine(registry, parent):
     assert registry.parent is parent

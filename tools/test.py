@@ -3,13 +3,13 @@ import argparse
 import os
 import os.path as osp
 
-import mmengine
 from mmengine.config import Config, DictAction
-from mmengine.evaluator import DumpResults
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from repfusion_mm.cpu_launch import start_gloo_on_cpu
+from repfusion_mm.launch import (
+    find_device,
+    pin_for_gpus_only,
+    start_gloo_on_cpu,
+)
 
 
 def parse_args(argv=None):
@@ -18,6 +18,9 @@ def parse_args(argv=None):
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument(
         '--work-dir', help='the dir to save the evaluation metrics')
+    parser.add_argument(
+        '--device', choices=['cuda', 'cpu'],
+        help='what to compute on, by default a GPU where there is one')
     parser.add_argument('--out', help='file (.pkl) to save the results to')
     parser.add_argument(
         '--out-item', choices=['metrics', 'pred'], default='pred',
@@ -86,7 +89,14 @@ def main(argv=None):
     args = parse_args(argv)
     if not osp.isfile(args.checkpoint) and '://' not in args.checkpoint:
         raise SystemExit(f'checkpoint {args.checkpoint} does not exist')
+    find_device(args.device)
+    # only now, since it looks for GPUs when it is imported
+    import mmengine
+    from mmengine.evaluator import DumpResults
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
     cfg = merge_args(Config.fromfile(args.config), args)
+    pin_for_gpus_only(cfg)
     start_gloo_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else \
         Runner.from_cfg(cfg)

@@ -3,12 +3,16 @@ import argparse
 import os
 import os.path as osp
 
-import torch
 from mmengine.config import Config, DictAction
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from repfusion_mm.cpu_launch import start_gloo_on_cpu
+from repfusion_mm.launch import (
+    find_device,
+    pin_for_gpus_only,
+    start_gloo_on_cpu,
+)
+
+OPTIM_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper',
+                  'repfusion_mm.BFloat16OptimWrapper')
 
 
 def parse_args(argv=None):
@@ -20,8 +24,15 @@ def parse_args(argv=None):
         help='resume from this checkpoint, or without a path from the latest '
         'one in the work dir')
     parser.add_argument(
+        '--device', choices=['cuda', 'cpu'],
+        help='what to compute on, by default a GPU where there is one')
+    parser.add_argument(
         '--amp', action='store_true',
-        help='enable automatic-mixed-precision training (needs a GPU)')
+        help='enable automatic-mixed-precision training, in float16 on a GPU '
+        'and in bfloat16 on a CPU')
+    parser.add_argument(
+        '--amp-dtype', choices=['float16', 'bfloat16'],
+        help='the other one for --amp: bfloat16 on a GPU needs no loss scale')
     parser.add_argument(
         '--auto-scale-lr', action='store_true',
         help='scale the learning rate by the actual over the original batch '
@@ -56,12 +67,8 @@ def merge_args(cfg, args):
 
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
-        if not torch.cuda.is_available():
-            raise SystemExit('--amp needs a GPU: MMEngine\'s AmpOptimWrapper '
-                             'does not run on a CPU; leave it out')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.amp or args.amp_dtype:
+        use_amp(cfg, args.amp_dtype)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise SystemExit('--auto-scale-lr needs the config key '
@@ -74,9 +81,36 @@ def merge_args(cfg, args):
     return cfg
 
 
+def use_amp(cfg, dtype=None):
+    """Train in mixed precision: as OpenMMLab does, or in bfloat16."""
+    device = find_device()
+    dtype = dtype or ('bfloat16' if device == 'cpu' else 'float16')
+    if dtype == 'float16' and device == 'cpu':
+        raise SystemExit('--amp-dtype float16 needs a GPU; on a CPU --amp '
+                         'computes in bfloat16')
+    name = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if getattr(name, '__name__', name).split('.')[-1] not in [
+            each.split('.')[-1] for each in OPTIM_WRAPPERS]:
+        raise SystemExit(f'--amp replaces `optim_wrapper.type`, but it is '
+                         f'{name!r}, which would be lost; expected one of '
+                         f'{OPTIM_WRAPPERS}, or none')
+    if dtype == 'float16':
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    cfg.optim_wrapper.type = 'repfusion_mm.BFloat16OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):  # of AmpOptimWrapper
+        cfg.optim_wrapper.pop(key, None)
+
+
 def main(argv=None):
     args = parse_args(argv)
+    find_device(args.device)
+    # only now, since it looks for GPUs when it is imported
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
     cfg = merge_args(Config.fromfile(args.config), args)
+    pin_for_gpus_only(cfg)
     start_gloo_on_cpu(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else \
         Runner.from_cfg(cfg)

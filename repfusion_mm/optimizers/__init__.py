@@ -1,3 +1,4 @@
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .task_optim_wrapper_constructor import TaskOptimWrapperConstructor
 
-__all__ = ['TaskOptimWrapperConstructor']
+__all__ = ['BFloat16OptimWrapper', 'TaskOptimWrapperConstructor']

@@ -1,11 +1,11 @@
 """Compute all of a training's feature bank ahead of it."""
 import argparse
 
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from repfusion_mm.launch import find_device
 from repfusion_mm.registry import MODELS
 
 
@@ -35,7 +35,7 @@ def main(argv=None):
     # of the whole model: its connections and reward say what is stored
     teacher = MODELS.build(cfg.model).teacher
     teacher.init_weights()
-    teacher.to('cuda' if torch.cuda.is_available() else 'cpu')
+    teacher.to('cuda' if find_device() == 'cuda' else 'cpu')
     batches = teacher.fill(args.batch_size)
     total = next(batches)
     for _ in track(batches, f'{total} entries', -(-total // args.batch_size)):

@@ -3,7 +3,6 @@ import argparse
 import os.path as osp
 
 import mmengine
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
@@ -11,6 +10,7 @@ from rich.progress import track
 from rich.table import Table
 
 from repfusion_mm.analysis import pooled_features, probe_over_time
+from repfusion_mm.launch import find_device
 from repfusion_mm.registry import MODELS
 
 
@@ -42,7 +42,7 @@ def main(argv=None):
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    device = 'cuda' if find_device() == 'cuda' else 'cpu'
     teacher = MODELS.build(cfg.teacher)
     teacher.init_weights()
     teacher.to(device)
