@@ -163,7 +163,7 @@ class Study(Plan):
             randomness=dict(seed=seed))
         if self.size['amp']:
             everywhere['optim_wrapper'].update(
-                type='AmpOptimWrapper', dtype='bfloat16')
+                type='repfusion_mm.BFloat16OptimWrapper')
         cfg.merge_from_dict(everywhere)
         self.preprocess(cfg)
         cfg.merge_from_dict(copy.deepcopy(changes))

@@ -184,6 +184,8 @@ class Ways:
         return lambda: self.model.train_step(self.data(), wrapper)
 
     def _wrapper(self):
+        if self.amp == 'bfloat16':
+            return dict(type='repfusion_mm.BFloat16OptimWrapper')
         return dict(type='AmpOptimWrapper', dtype=self.amp) if self.amp \
             else dict(type='OptimWrapper')
 

@@ -59,7 +59,7 @@ def find_device(asked: Optional[str] = None) -> str:
         if KERNEL_MODULE.exists() and _is_first():
             warnings.warn('this machine has a driver of NVIDIA\'s, but shows '
                           'this process no GPU (a container is given them by '
-                          '`--gpus all`): computing on the CPU')
+                          '`--gpus all`): computing on the CPU', stacklevel=2)
     return device
 
 

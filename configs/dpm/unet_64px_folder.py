@@ -16,6 +16,7 @@ model = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=2,
+    pin_memory=True,
     collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(

@@ -103,6 +103,14 @@ def test_parses(path):
     assert again._cfg_dict == cfg._cfg_dict
 
 
+@pytest.mark.parametrize('path', PATHS)
+def test_memory_is_pinned(path):
+    cfg = read(path)
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        assert not loader or loader.pin_memory is True
+
+
 def share_teacher(model, teachers):
     """Put a teacher with the model's taps into its config."""
     taps = [connection['teacher_tap'] for connection in model['connections']]

@@ -10,7 +10,7 @@ from rich.progress import track
 from rich.table import Table
 
 from repfusion_mm.analysis import pooled_features, probe_over_time
-from repfusion_mm.launch import find_device
+from repfusion_mm.launch import find_device, pin_for_gpus_only
 from repfusion_mm.registry import MODELS
 
 
@@ -42,6 +42,7 @@ def main(argv=None):
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     init_default_scope(cfg.default_scope)
+    pin_for_gpus_only(cfg)
     device = 'cuda' if find_device() == 'cuda' else 'cpu'
     teacher = MODELS.build(cfg.teacher)
     teacher.init_weights()

@@ -9,6 +9,7 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=32,  # on each of 4 GPUs
     num_workers=4,
+    pin_memory=True,
     persistent_workers=True,
     collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='DefaultSampler', shuffle=True),

@@ -2,6 +2,7 @@
 train_dataloader = dict(
     batch_size=8,  # on each of 8 GPUs
     num_workers=4,
+    pin_memory=True,
     persistent_workers=True,
     collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='InfiniteSampler', shuffle=True),

@@ -15,6 +15,7 @@ test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
     batch_size=40,
     num_workers=0,
+    pin_memory=True,
     persistent_workers=False,  # mmpretrain's train.py sets it otherwise
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -32,6 +33,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=100,
     num_workers=0,
+    pin_memory=True,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
@@ -40,6 +42,7 @@ val_evaluator = dict(type='Accuracy', topk=1)
 test_dataloader = dict(
     batch_size=100,
     num_workers=0,
+    pin_memory=True,
     persistent_workers=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

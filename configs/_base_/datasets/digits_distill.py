@@ -17,6 +17,7 @@ _digits = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
+    pin_memory=True,
     persistent_workers=False,  # mmpretrain's train.py sets it otherwise
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(

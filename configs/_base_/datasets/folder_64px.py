@@ -22,6 +22,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=64,
     num_workers=2,
+    pin_memory=True,
     collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
@@ -32,6 +33,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=64,
     num_workers=2,
+    pin_memory=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='CustomDataset',

@@ -22,6 +22,7 @@ test_pipeline = [
 train_dataloader = dict(
     batch_size=32,
     num_workers=5,
+    pin_memory=True,
     persistent_workers=True,
     collate_fn=dict(type='default_collate'),  # stacked by the workers
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -33,6 +34,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=32,
     num_workers=5,
+    pin_memory=True,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(

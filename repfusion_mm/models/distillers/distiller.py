@@ -12,6 +12,7 @@ from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..rewards.base import RewardInputs
 from ..taps import Taps
+from ..without_waiting import without_waiting
 from .finite_check import FiniteCheck
 from .teachers_view import TeachersView
 
@@ -42,6 +43,7 @@ class Distiller(BaseModel):
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(data_preprocessor, init_cfg)
+        without_waiting(self.data_preprocessor)
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '
                              f'one of {CHANNEL_ORDERS}')

@@ -11,6 +11,7 @@ from repfusion_mm.registry import MODELS
 
 from ..building import preprocessor_config
 from ..raw_images import CHANNEL_ORDERS, raw_images
+from ..without_waiting import without_waiting
 from .build_denoiser import build_denoiser
 from .denoiser_input import denoiser_input
 from .image_size import denoiser_size
@@ -56,6 +57,7 @@ class DPM(BaseModel):
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb') -> None:
         super().__init__(preprocessor_config(data_preprocessor))
+        without_waiting(self.data_preprocessor)
         from diffusers import DDPMScheduler
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '

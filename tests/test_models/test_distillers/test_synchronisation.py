@@ -1,15 +1,27 @@
 """That a step does not wait for the GPU, shown without one."""
+import copy
+from contextlib import nullcontext
+
+import numpy as np
 import pytest
 import torch
+from mmengine.model import ImgDataPreprocessor
 from mmengine.runner import Runner
 from mmengine.utils import digit_version
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
+    FakeTensor,
     FakeTensorMode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._python_dispatch import (
+    TorchDispatchMode,
+    _disable_current_modes,
+)
+from torch.utils._pytree import tree_flatten
 
 from repfusion_mm.hooks import TimeSamplerHook
+from repfusion_mm.models.without_waiting import without_waiting
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 TAP = 'mid_block.resnets.1'
@@ -25,6 +37,51 @@ class Event:
         return False
 
 
+class Host(TorchDispatchMode):
+    """Really computes what concerns no GPU, though a fake one is there."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        to_gpu = torch.device(kwargs.get('device') or 'cpu').type == 'cuda'
+        if to_gpu or any(isinstance(one, FakeTensor)
+                         for one in tree_flatten((args, kwargs))[0]):
+            return func(*args, **kwargs)
+        with _disable_current_modes():
+            return func(*args, **kwargs)
+
+
+class BlockingCopies(TorchDispatchMode):
+    """Refuses copies to the GPU that the host would wait for."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        kwargs, aten = kwargs or {}, torch.ops.aten
+        host = not any(on_gpu(one) for one in args)
+        if func is aten._to_copy.default and host and \
+                torch.device(kwargs.get('device') or 'cpu').type == 'cuda':
+            assert kwargs.get('non_blocking'), 'a copy that is waited for'
+        if func is aten.copy_.default and on_gpu(args[0]):
+            assert on_gpu(args[1]) or args[2:], 'a copy that is waited for'
+        if func in (aten.index.Tensor, aten.index_put_.default) and \
+                on_gpu(args[0]):
+            assert all(one is None or on_gpu(one) or not one.dim()
+                       for one in args[1]), 'an index that is waited for'
+        return func(*args, **kwargs)
+
+
+def on_gpu(value):
+    return isinstance(value, torch.Tensor) and value.device.type == 'cuda'
+
+
+class Forward:
+    """An optimiser without the backward pass, which is no fake GPU's."""
+
+    def optim_context(self, model):
+        return nullcontext()
+
+    def update_params(self, loss):
+        self.loss = loss
+
+
 @pytest.fixture
 def gpu(monkeypatch):
     """A GPU that computes shapes only: reading a value from it raises."""
@@ -32,7 +89,7 @@ def gpu(monkeypatch):
         pytest.skip('this torch asks a driver for a GPU that is not there')
     monkeypatch.setattr(torch.cuda, 'Event', Event)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with FakeTensorMode(allow_non_fake_inputs=True), Host():
         yield torch.device('cuda')
     torch.__future__.set_overwrite_module_params_on_conversion(False)
 
@@ -70,21 +127,105 @@ LOSSES = [dict(type=f'repfusion_mm.{name}') for name in (
     if key != 'connections' else part[0]['loss']['type']
     for key, part in parts.items()) or 'default', indirect=True)
 def test_no_wait(prepared, samples, gpu):
-    """Losses, their log and the hook's counts of one step."""
+    """A whole step from the host's batch on, and the hook's counts."""
     model = prepared.to(gpu)
     model.unlogged = []
     hook, runner = TimeSamplerHook(), type('', (), dict(model=model, iter=3))
     hook._counts = torch.zeros(20, dtype=torch.float64, device=gpu)
     hook._sum = torch.zeros_like(hook._counts[0])
-    inputs = torch.zeros(4, 3, 16, 16, device=gpu)
-    labels = [sample.to(gpu) for sample in samples([1, 2, -1, 4])]
-    for _ in range(2):
-        loss, log = model.parse_losses(model(inputs, labels, mode='loss'))
+    wrapper = Forward()
+    for inputs in (torch.zeros(4, 3, 16, 16), [torch.zeros(3, 16, 16)] * 4):
+        batch = dict(inputs=inputs, data_samples=samples([1, 2, -1, 4]))
+        with BlockingCopies():
+            assert not model.train_step(batch, wrapper)
         hook.after_train_iter(runner, 3)
-        assert loss.device.type == 'cuda' and not log
+        assert wrapper.loss.device.type == 'cuda'
     assert len(model.unlogged) == 2
     with pytest.raises(DataDependentOutputException):  # it would be seen
-        loss.item()
+        wrapper.loss.item()
+
+
+@pytest.fixture
+def preprocessor(request):
+    """One of each library's that swaps channels, with a batch for it."""
+    library, size = request.param, (3, 16, 16)
+    options = dict(mean=[127.5] * 3, std=[127.5] * 3)
+    batch = dict(inputs=[torch.arange(768, dtype=torch.uint8).view(size)] * 2)
+    if library == 'mmengine':
+        return ImgDataPreprocessor(**options, bgr_to_rgb=True), batch
+    if library == 'mmpretrain':
+        from mmpretrain.models import ClsDataPreprocessor
+        from mmpretrain.structures import DataSample
+        return ClsDataPreprocessor(
+            **options, to_rgb=True, num_classes=3,
+            batch_augments=dict(augments=[dict(type='Mixup', alpha=1.)])), \
+            dict(batch, data_samples=[DataSample().set_gt_label(1),
+                                      DataSample().set_gt_label(2)])
+    pytest.importorskip(library)
+    if library == 'mmseg':
+        from mmengine.structures import PixelData
+        from mmseg.models import SegDataPreProcessor
+        from mmseg.structures import SegDataSample
+        mask = PixelData(data=torch.ones(1, 16, 16, dtype=torch.long))
+        return SegDataPreProcessor(**options, bgr_to_rgb=True, size=(16, 16)),\
+            dict(batch, data_samples=[
+                SegDataSample(gt_sem_seg=mask.clone(),
+                              metainfo=dict(img_shape=(16, 16)))
+                for _ in range(2)])
+    from mmengine.structures import InstanceData
+    from mmpose.models import PoseDataPreprocessor
+    from mmpose.structures import PoseDataSample
+    return PoseDataPreprocessor(**options, bgr_to_rgb=True), dict(
+        batch, data_samples=[PoseDataSample(gt_instance_labels=InstanceData(
+            keypoint_weights=torch.ones(1, 5))) for _ in range(2)])
+
+
+def run(preprocessor, batch):
+    """What a preprocessor makes of a batch, from the same random state."""
+    batch = copy.deepcopy(batch)
+    torch.manual_seed(0)
+    np.random.seed(0)
+    return preprocessor(batch, True)
+
+
+@pytest.mark.parametrize('preprocessor', [
+    'mmengine', 'mmpretrain', 'mmseg', 'mmpose'], indirect=True)
+def test_no_wait_for_a_batch(preprocessor, gpu):
+    module, batch = preprocessor
+    module.to(gpu)
+    with pytest.raises(AssertionError, match='is waited for'), \
+            BlockingCopies():
+        run(module, batch)
+    without_waiting(module)
+    with BlockingCopies():
+        done = run(module, batch)
+    assert done['inputs'].device.type == 'cuda'
+    assert done['inputs'].dtype == torch.float32
+
+
+@pytest.mark.parametrize('preprocessor', [
+    'mmengine', 'mmpretrain', 'mmseg', 'mmpose'], indirect=True)
+def test_same_batch(preprocessor, monkeypatch):
+    module, batch = preprocessor
+    wanted = run(module, batch)
+    without_waiting(module)
+    monkeypatch.setattr('repfusion_mm.models.without_waiting._on_gpu',
+                        lambda preprocessor: True)
+    done = run(module, batch)
+    assert torch.equal(done['inputs'], wanted['inputs'])
+    with pytest.raises(Exception):  # of several types
+        module(None, True)
+    assert not _get_current_function_mode_stack()
+
+
+def test_no_wait_of_a_dpm(build, tiny, gpu):
+    model = build(dict(type='repfusion_mm.DPM', denoiser=tiny)).to(gpu)
+    wrapper, batch = Forward(), dict(inputs=[torch.zeros(3, 16, 16)] * 4)
+    model.parse_losses = lambda losses: (losses['loss_noise'], {})
+    model.train_step(dict(batch), wrapper)  # sends the noise schedule, once
+    with BlockingCopies():
+        model.train_step(dict(batch), wrapper)
+    assert wrapper.loss.device.type == 'cuda'
 
 
 @pytest.mark.parametrize('prepared', [dict()], indirect=True)
@@ -107,14 +248,15 @@ def checked(joint, samples):
 
 
 def test_joint(joint, checked, samples, gpu):
-    model, labels = joint.to(gpu), [sample.to(gpu) for sample in checked]
-    inputs = torch.zeros(4, 3, 16, 16, device=gpu)
+    model, wrapper = joint.to(gpu), Forward()
+    inputs = [torch.zeros(3, 16, 16)] * 4
     with pytest.raises(DataDependentOutputException):
-        model(inputs, [sample.to(gpu) for sample in samples([1, 2, -1, 4])],
-              mode='loss')
+        model.train_step(dict(inputs=inputs, data_samples=samples(
+            [1, 2, -1, 4])), wrapper)
     model.unlogged = []
-    loss, _ = model.parse_losses(model(inputs, labels, mode='loss'))
-    assert loss.device.type == 'cuda'
+    with BlockingCopies():
+        model.train_step(dict(inputs=inputs, data_samples=checked), wrapper)
+    assert wrapper.loss.device.type == 'cuda'
     names, = (names for names, _ in model.unlogged)
     assert {'loss', 'loss_feature'} <= set(names)
 
