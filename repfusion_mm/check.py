@@ -17,6 +17,8 @@ from typing import Callable, Dict, List, Optional
 import torch
 from mmengine.structures import InstanceData, PixelData
 
+from repfusion_mm.launch import lost_gpu
+
 PACKAGES = ('repfusion_mm', 'torch', 'torchvision', 'numpy', 'diffusers',
             'accelerate', 'safetensors', 'huggingface_hub', 'scikit-learn')
 # the maintained continuation, and OpenMMLab's own; the same import name
@@ -193,6 +195,9 @@ def traps() -> List[str]:
     if installed('accelerate') is None:
         found.append('accelerate is missing: diffusers reads weights slowly '
                      'and with warnings without it')
+    lost = lost_gpu()
+    if lost is not None:
+        found.append(lost)
     return found
 
 

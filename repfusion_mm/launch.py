@@ -51,16 +51,33 @@ def find_device(asked: Optional[str] = None) -> str:
               'hidden from it by CUDA_VISIBLE_DEVICES=-1')
     if asked == 'cuda' and device != 'cuda':
         _stop(f'--device cuda, but {_why_no_cuda(_gpu())}')
-    if asked is None and device == 'cpu' and not _cpu_is_meant():
-        gpu = _gpu()
-        if gpu is not None:
-            _stop(f'{_why_no_cuda(gpu)} To compute on the CPU, add `--device '
-                  'cpu` or set CUDA_VISIBLE_DEVICES=-1')
-        if KERNEL_MODULE.exists() and _is_first():
-            warnings.warn('this machine has a driver of NVIDIA\'s, but shows '
-                          'this process no GPU (a container is given them by '
-                          '`--gpus all`): computing on the CPU', stacklevel=2)
+    lost = lost_gpu() if device == 'cpu' else None
+    if lost is not None:
+        _stop(f'{lost} To compute on the CPU, add `--device cpu` or set '
+              'CUDA_VISIBLE_DEVICES=-1')
     return device
+
+
+def lost_gpu() -> Optional[str]:
+    """A GPU that is there and that torch cannot use, with what to do.
+
+    Warns where there is only the driver, as in a container that was given no
+    GPU.
+
+    Returns:
+        str, optional: None without one, or where the CPU is meant.
+    """
+    import torch
+    if torch.cuda.is_available() or _cpu_is_meant():
+        return None
+    gpu = _gpu()
+    if gpu is not None:
+        return _why_no_cuda(gpu)
+    if KERNEL_MODULE.exists() and _is_first():
+        warnings.warn('this machine has a driver of NVIDIA\'s, but shows '
+                      'this process no GPU (a container is given them by '
+                      '`--gpus all`): computing on the CPU', stacklevel=2)
+    return None
 
 
 def start_gloo_on_cpu(cfg: Any) -> None:

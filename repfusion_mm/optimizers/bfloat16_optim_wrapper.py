@@ -27,7 +27,11 @@ class BFloat16OptimWrapper(OptimWrapper):
     optimiser's state and checkpoints are float32.
 
     Args:
-        **kwargs: As MMEngine's ``OptimWrapper``.
+        optimizer (Optimizer): What changes the weights.
+        accumulative_counts (int): Steps whose gradients are added up.
+            Defaults to 1.
+        clip_grad (dict, optional): As MMEngine's ``OptimWrapper`` takes it.
+            Defaults to None.
 
     Raises:
         RuntimeError: In the first step, if the GPU has no bfloat16. A CPU

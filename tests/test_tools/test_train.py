@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
+
+from repfusion_mm.optimizers import BFloat16OptimWrapper
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 SCRATCH = 'configs/demo/resnet18_scratch_digits.py'
+DPM = 'configs/demo/dpm_unet_digits.py'
 
 
 @pytest.fixture
@@ -97,10 +101,73 @@ def test_default_work_dir(tool, tmp_path):
         os.path.join('work_dirs', 'my_config')
 
 
+def first_losses(runner):
+    return {name: scalar.data[0].tolist() for name, scalar
+            in runner.message_hub.log_scalars.items() if 'loss' in name}
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
-def test_amp_without_a_gpu(train, small):
-    with pytest.raises(SystemExit, match='--amp needs a GPU'):
-        train([*small(SCRATCH), '--amp'])
+@pytest.mark.parametrize('config', [DPM, REINFORCED, SCRATCH])
+def test_amp_on_a_cpu(train, small, tmp_path, config):
+    """bfloat16 is float32 with 8 bits, and what is kept is float32."""
+    options = [*small(config, *['custom_hooks=[]'] * (config == DPM)),
+               '--no-validate']
+    wanted = first_losses(train(options))
+    MessageHub._instance_dict.clear()
+    runner = train([*options, '--amp'])
+    assert isinstance(runner.optim_wrapper, BFloat16OptimWrapper)
+    found = first_losses(runner)
+    assert set(found) == set(wanted) and found != wanted
+    for name, losses in found.items():
+        assert losses == pytest.approx(wanted[name], rel=0.02, abs=5e-3), name
+    state = torch.load(tmp_path / 'iter_2.pth', weights_only=False)
+    assert torch.bfloat16 not in {value.dtype for value
+                                  in state['state_dict'].values()}
+
+
+def amp(tool, device, *options, **optim_wrapper):
+    """The optimiser's config that --amp makes on a device."""
+    from mmengine.config import Config
+    module = tool('train')
+    module.find_device = lambda: device
+    cfg = Config(dict(optim_wrapper=dict(
+        optimizer=dict(type='SGD', lr=0.1), **optim_wrapper)))
+    module.merge_args(cfg, module.parse_args(['x.py', *options]))
+    cfg.optim_wrapper.pop('optimizer')
+    return dict(cfg.optim_wrapper)
+
+
+HALF = dict(type='AmpOptimWrapper', loss_scale='dynamic')
+BFLOAT16 = dict(type='repfusion_mm.BFloat16OptimWrapper')
+
+
+@pytest.mark.parametrize('device, options, given, wanted', [
+    ('cuda', ['--amp'], {}, HALF),
+    ('cuda', ['--amp', '--amp-dtype', 'float16'], {}, HALF),
+    ('cuda', ['--amp'], dict(loss_scale=512.), dict(HALF, loss_scale=512.)),
+    ('cuda', ['--amp', '--amp-dtype', 'bfloat16'], {}, BFLOAT16),
+    ('cuda', ['--amp-dtype', 'bfloat16'], dict(clip_grad=dict(max_norm=1.)),
+     dict(BFLOAT16, clip_grad=dict(max_norm=1.))),
+    ('cuda', ['--amp'], BFLOAT16, HALF),
+    ('cpu', ['--amp'], dict(HALF, dtype='float16', use_fsdp=False), BFLOAT16),
+    ('cpu', ['--amp', '--amp-dtype', 'bfloat16'], {}, BFLOAT16),
+    ('cpu', [], HALF, HALF)])
+def test_amp(tool, device, options, given, wanted):
+    assert amp(tool, device, *options, **given) == wanted
+
+
+def test_amp_refuses(tool):
+    with pytest.raises(SystemExit, match='float16 needs a GPU.*bfloat16'):
+        amp(tool, 'cpu', '--amp', '--amp-dtype', 'float16')
+    with pytest.raises(SystemExit, match='`optim_wrapper.type`.*'
+                       "'ApexOptimWrapper'.*AmpOptimWrapper"):
+        amp(tool, 'cuda', '--amp', type='ApexOptimWrapper')
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_device(train, small):
+    with pytest.raises(SystemExit, match='--device cuda, but torch'):
+        train([*small(SCRATCH), '--device', 'cuda'])
 
 
 def test_auto_scale_lr_without_base(train, small):

@@ -213,7 +213,7 @@ def test_same_batch(preprocessor, monkeypatch):
                         lambda preprocessor: True)
     done = run(module, batch)
     assert torch.equal(done['inputs'], wanted['inputs'])
-    with pytest.raises(Exception):  # of several types
+    with pytest.raises(TypeError):
         module(None, True)
     assert not _get_current_function_mode_stack()
 
