@@ -315,6 +315,28 @@ def test_two_steps(sandbox, monkeypatch, tmp_path, path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('path', sorted(
+    path for path in KINDS if 'teacher' not in path and 'init' not in path))
+def test_bfloat16(sandbox, monkeypatch, tmp_path, path):
+    """Losses, rewards and heads of each library under ``--amp`` on a CPU."""
+    monkeypatch.chdir(sandbox)
+    cfg = Config.fromfile(path)
+    pytest.importorskip(cfg.default_scope)
+    if 'cifar' in path:
+        from mmpretrain.datasets import CIFAR10
+        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    shrink(cfg, tmp_path)
+    cfg.optim_wrapper.type = 'repfusion_mm.BFloat16OptimWrapper'
+    runner, record = Runner.from_cfg(cfg), Record()
+    runner.register_hook(record)
+    runner.train()
+    assert all(len(one) == 2 and np.isfinite(one).all()
+               for one in record.losses.values())
+    assert torch.bfloat16 not in {one.dtype for one in
+                                  runner.model.state_dict().values()}
+
+
+@pytest.mark.slow
 def test_subsets_of_wflw(sandbox, monkeypatch, tmp_path):
     """The error of a whole is the mean of its parts'."""
     pytest.importorskip('mmpose')
