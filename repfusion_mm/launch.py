@@ -16,9 +16,8 @@ from typing import Any, Optional
 NO_GPUS = ('', '-1', 'nodevfiles')
 KERNEL_MODULE = Path('/proc/driver/nvidia/version')
 OLD_DRIVER = (
-    ' If the driver is too old for it, install a newer one, or a torch for an '
-    'older CUDA, such as `pip install --force-reinstall torch torchvision '
-    '--index-url https://download.pytorch.org/whl/cu126`.')
+    ' If the driver is too old for it, install a newer one, or the same torch '
+    'for an older CUDA (https://pytorch.org/get-started names the command).')
 
 
 def find_device(asked: Optional[str] = None) -> str:

@@ -129,7 +129,7 @@ def test_a_gpu_that_torch_does_not_find(machine, how):
     assert ('H100 80GB HBM3, driver 535.104.05' if how == 'has_smi' else
             '/dev/nvidia0') in text
     for part in (torch.__version__, 'CUDA 13.0', 'found version 12020',
-                 'download.pytorch.org', '`--device cpu`',
+                 'pytorch.org/get-started', '`--device cpu`',
                  'CUDA_VISIBLE_DEVICES=-1'):
         assert part in text
     assert not machine.slept
