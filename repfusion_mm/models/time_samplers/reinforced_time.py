@@ -98,7 +98,7 @@ class ReinforcedTime(nn.Module):
             the bins they were drawn from.
         """
         policy = self.distribution(images)
-        bins = policy.sample()
+        bins = _draw(policy.probs.detach())
         within = torch.randint_like(bins, self.bin_width)
         return TimeSample(bins * self.bin_width + within,
                           policy.log_prob(bins), policy.entropy())
@@ -128,3 +128,21 @@ class ReinforcedTime(nn.Module):
             get_world_size() / count.clamp(min=1)
         return dict(loss_policy=loss_policy,
                     loss_entropy=-self.entropy_weight * sample.entropy.mean())
+
+
+def _draw(probs: Tensor) -> Tensor:
+    """One draw from each distribution, without waiting for a GPU.
+
+    Of exponential waiting times at these rates the shortest is each one's
+    with its probability. ``Categorical.sample`` draws the same, number for
+    number, from the same random state, but torch 2.1 first reads from the GPU
+    whether the probabilities are valid; here :class:`FiniteCheck` looks, at
+    the loss.
+
+    Args:
+        probs (Tensor): Float, (N, A).
+
+    Returns:
+        Tensor: Long, (N,), from 0 to A - 1.
+    """
+    return (probs / torch.empty_like(probs).exponential_()).argmax(1)

@@ -65,6 +65,45 @@ def test_every_t(sampler):
     assert module.max_timestep == 11
 
 
+@pytest.mark.parametrize('bins', [2, 10, 100, 1000])
+def test_draws_are_categorical(sampler, bins):
+    """Those of torch's own distribution, number for number."""
+    module = sampler(num_bins=bins, policy=dict(
+        type='repfusion_mm.LeNetPolicy', image_size=16))
+    images = torch.rand(40, 3, 16, 16) * 255
+    for seed in range(5):
+        torch.manual_seed(seed)
+        drawn = module(images)
+        torch.manual_seed(seed)
+        wanted = module.distribution(images).sample()
+        width = 1000 // bins
+        within = torch.randint_like(wanted, width)
+        assert torch.equal(drawn.timesteps, wanted * width + within)
+
+
+def test_distribution_of_the_draws(constant):
+    """Chi-square of 20,000 draws, at a thousandth."""
+    stats = pytest.importorskip('scipy.stats')
+    module = constant(8)
+    counts = torch.bincount(module(torch.zeros(20000, 3, 1, 1)).timesteps,
+                            minlength=8)
+    wanted = torch.softmax(module.policy.scores.detach().double(), 0) * 20000
+    assert stats.chisquare(counts.numpy(), wanted.numpy()).pvalue > 1e-3
+
+
+def test_never_drawn(constant):
+    module = constant(4)
+    with torch.no_grad():
+        module.policy.scores[2] = -torch.inf
+    assert not (module(torch.zeros(5000, 3, 1, 1)).timesteps == 2).any()
+
+
+def test_no_wait_for_a_gpu(constant, images, monkeypatch):
+    """What torch 2.1 draws with reads a value from the GPU first."""
+    monkeypatch.setattr(torch, 'multinomial', None)
+    assert constant()(images).timesteps.shape == (4, )
+
+
 def test_defaults(sampler):
     module = sampler()
     assert module.max_timestep == 999
