@@ -14,7 +14,7 @@ class CompiledTaps:
     without a break, whatever the network is made of. There is a record for
     each shape and type of the inputs, made when they first come up.
 
-    A deepcopy shares the records, as it shares the network.
+    A deepcopy shares the records, as it shares the network that they hold.
 
     Args:
         options (dict): Arguments of ``torch.compile``.
@@ -27,10 +27,6 @@ class CompiledTaps:
 
     def __deepcopy__(self, memo: dict) -> 'CompiledTaps':
         return self
-
-    def clear(self) -> None:
-        """Forget the records: the network was moved or changed."""
-        self._records.clear()
 
     def __call__(self, run: Callable[..., Dict[str, Tensor]],
                  *args: Any) -> Dict[str, Tensor]:

@@ -45,11 +45,11 @@ class FrozenTeacher(nn.Module):
         self.dtype = DTYPES[dtype] if dtype else None
         self.memory_format = torch.channels_last if channels_last \
             else torch.contiguous_format
-        options = compile_options(compile, 'teacher.compile')
-        self._compiled = None if options is None else CompiledTaps(options)
+        self.compile_options = compile_options(compile, 'teacher.compile')
         self._taps = Taps(on_meta, taps, *trial, key='teacher.taps')
         self._behind = modules_behind(on_meta, self._taps, *trial)
         self._frozen: Optional[Frozen] = None
+        self._compiled: Optional[CompiledTaps] = None
         # remembers where `.to()` put the model before the weights are read
         self.register_buffer('_device_of', torch.empty(0), persistent=False)
 
@@ -92,9 +92,9 @@ class FrozenTeacher(nn.Module):
         for name in self._behind:
             parent, _, child = name.rpartition('.')
             setattr(network.get_submodule(parent), child, nn.Identity())
-        self._frozen = Frozen(network.to(
+        self._hold(Frozen(network.to(
             self._device_of.device, self.dtype,
-            memory_format=self.memory_format))
+            memory_format=self.memory_format)))
 
     def features(self, inputs: Tensor, *args: Any) -> Dict[str, Tensor]:
         """Features at the taps, in the teacher's own precision.
@@ -127,7 +127,13 @@ class FrozenTeacher(nn.Module):
     def _apply(self, fn, recurse: bool = True) -> 'FrozenTeacher':
         super()._apply(fn)
         if self._frozen is not None:
-            self._frozen.module._apply(fn)
-        if self._compiled is not None:
-            self._compiled.clear()
+            moved = self._frozen.moved(fn)
+            if moved is not self._frozen:
+                self._hold(moved)
         return self
+
+    def _hold(self, frozen: Frozen) -> None:
+        self._frozen = frozen
+        # what is recorded of a network is of that one alone
+        self._compiled = None if self.compile_options is None else \
+            CompiledTaps(self.compile_options)
