@@ -73,6 +73,18 @@ def compile_between_taps(root: nn.Module, taps: Iterable[str],
     visit('', root)
 
 
+def allow_second_backward() -> None:
+    """Have what is compiled from now on keep its graph when asked to.
+
+    A compiled backward pass otherwise writes over activations that it was
+    given, and ``retain_graph`` is refused. In the whole process: torch has no
+    such switch for one function; torch 2.1 needs none.
+    """
+    from torch._functorch import config
+    if hasattr(config, 'donated_buffer'):
+        config.donated_buffer = False
+
+
 def _copied(function: Any) -> Any:
     """The same function with a code of its own.
 

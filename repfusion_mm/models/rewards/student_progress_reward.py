@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from repfusion_mm.registry import MODELS
 
 from ..all_processes import masked_mean
+from ..compiling import allow_second_backward
 from ..labels import class_labels
 from ..losses.pooled import pooled
 from ..nearest import nearest
@@ -29,7 +30,8 @@ class StudentProgressReward(ClassReward):
     The published code takes the student's task loss on the previous batch
     instead. That is one number for a batch, and credits the t of this step
     with what the last one's did; the cosine is of this step and of each
-    image. It costs one pass back through the connections.
+    image. It costs one pass back through the connections, and through what
+    of the student lies behind ``student_tap``.
 
     Args:
         num_classes (int): Number of classes, at least 2.
@@ -59,6 +61,7 @@ class StudentProgressReward(ClassReward):
                  student_shapes: Dict[str, Sequence[int]],
                  student_tap: Optional[str] = None) -> None:
         super().__init__(num_classes)
+        allow_second_backward()  # of the losses, after the reward's own
         self.student_tap = student_tap or next(iter(student_shapes))
         if self.student_tap not in student_shapes:
             raise ValueError(
