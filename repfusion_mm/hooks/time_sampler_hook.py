@@ -8,6 +8,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from repfusion_mm.models.compiling import check_accumulation
 from repfusion_mm.models.nearest import nearest
 from repfusion_mm.registry import HOOKS
 
@@ -71,6 +72,7 @@ class TimeSamplerHook(Hook):
         if not hasattr(model, 'time_sampler'):
             raise TypeError('TimeSamplerHook belongs to a model with a '
                             f'`time_sampler`, got {type(model).__name__}')
+        check_accumulation(model.compile_options, runner.optim_wrapper)
         for part in (model.teacher, model.reward):
             if hasattr(part, 'check_dataset'):
                 part.check_dataset(runner.train_dataloader.dataset)

@@ -4,9 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from repfusion_mm.models.compiling import compile_between_taps, compile_options
+from repfusion_mm.models.compiling import (
+    check_accumulation,
+    compile_between_taps,
+    compile_options,
+    has_cuda_graphs,
+)
 
 EAGER = dict(backend='eager')
+GRAPHS = dict(mode='reduce-overhead')
 
 
 class Block(nn.Module):
@@ -86,3 +92,67 @@ def test_copy_has_its_own_weights(network):
             weight.zero_()
     assert not other(image).any()
     torch.testing.assert_close(network(image), before)
+
+
+def test_static(network):
+    """A smaller last batch is compiled beside the others, not in their place.
+
+    Two epochs of whole batches with a last one of 3, and an evaluation.
+    """
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append([one for one in inputs if isinstance(one, torch.SymInt)])
+        return graph.forward
+
+    network = network[:2]
+    compile_between_taps(network, ['0'], dict(backend=backend))
+    for sizes, wanted in (([8, 8, 3], 4), ([8, 8, 3], 4), ([5], 6)):
+        for size in sizes:
+            assert len(network(torch.rand(size, 3, 8, 8))) == size
+        assert len(graphs) == wanted
+    assert not any(graphs)  # no size is a variable
+
+
+def test_dynamic_if_asked(network):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    network = network[:2]
+    compile_between_taps(network, ['0'], dict(backend=backend, dynamic=True))
+    for size in (8, 3, 5):
+        network(torch.rand(size, 3, 8, 8))
+    assert len(graphs) == 2
+
+
+@pytest.mark.parametrize('options, wanted', [
+    (None, False), ({}, False), (EAGER, False), (GRAPHS, True),
+    (dict(mode='max-autotune'), True),
+    (dict(mode='max-autotune-no-cudagraphs'), False),
+    (dict(backend='cudagraphs'), True),
+    (dict(options={'triton.cudagraphs': True}), True),
+    (dict(options={'max_autotune': True}), False)])
+def test_has_cuda_graphs(options, wanted):
+    assert has_cuda_graphs(options) is wanted
+
+
+class Wrapper:
+    """What is read of MMEngine's optim wrappers."""
+
+    def __init__(self, counts):
+        self._accumulative_counts = counts
+
+
+def test_accumulation():
+    for options, counts in ((GRAPHS, 1), ({}, 4), (None, 4)):
+        check_accumulation(options, Wrapper(counts))
+    several = type('', (), dict(optim_wrappers=dict(a=Wrapper(1),
+                                                    b=Wrapper(4))))
+    for wrapper in (Wrapper(4), several):
+        with pytest.raises(ValueError, match=(
+                '`optim_wrapper.accumulative_counts` is 4, but '
+                "`model.compile` is {'mode': 'reduce-overhead'}")):
+            check_accumulation(GRAPHS, wrapper)

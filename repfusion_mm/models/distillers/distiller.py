@@ -7,7 +7,12 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from ..building import build_part
-from ..compiling import compile_between_taps, compile_options
+from ..compiling import (
+    begin_step,
+    compile_between_taps,
+    compile_options,
+    has_cuda_graphs,
+)
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..rewards.base import RewardInputs
@@ -121,6 +126,8 @@ class Distiller(BaseModel):
             compile_between_taps(
                 backbone, [tap[len(prefix):] for tap in self.taps.paths
                            if tap.startswith(prefix)], self.compile_options)
+        if has_cuda_graphs(self.compile_options):
+            self.register_forward_pre_hook(begin_step)
 
     def parse_losses(self, losses: Dict[str, Tensor]
                      ) -> Tuple[Tensor, Dict[str, Tensor]]:

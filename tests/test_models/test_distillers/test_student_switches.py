@@ -3,7 +3,9 @@ import copy
 
 import pytest
 import torch
+from mmengine.runner import Runner
 from torch import _dynamo as dynamo
+from torch._inductor import cudagraph_trees
 
 EAGER = dict(backend='eager')
 TAP = 'mid_block.resnets.1'
@@ -104,6 +106,102 @@ def test_no_graph_break(models, batch):
 def test_wrong_switch(models):
     with pytest.raises(ValueError, match="`compile` has no 'mdoe'"):
         models(compile=dict(mdoe='default'))
+
+
+class Graphs:
+    """A backend that deals with its outputs' memory as CUDA graphs do.
+
+    Where torch begins a new generation, what was computed in the last one is
+    written over, but for what a backward pass is to come for.
+    """
+
+    def __init__(self):
+        self.generation, self.outputs = None, []
+
+    def __call__(self, graph, inputs, mode=None):
+
+        def run(*args):
+            now = cudagraph_trees.CUDAGraphTreeManager.get_curr_generation()
+            if now != self.generation:
+                for output in self.outputs:
+                    output.detach().fill_(torch.nan)
+                self.outputs = []
+            self.generation = now
+            outputs = graph.forward(*args)
+            self.outputs += [one for one in outputs if not one.requires_grad]
+            return outputs
+
+        return run
+
+
+@pytest.fixture
+def graphs():
+    """``compile`` of the kind that CUDA graphs come with."""
+    yield dict(backend=Graphs(), mode='reduce-overhead')
+    cudagraph_trees.MarkStepBox.mark_step_counter = 0
+
+
+def test_graphs_in_evaluation(models, batch, graphs):
+    """A piece does not take back the memory that its input lies in."""
+    plain, fast = (model.eval() for model in models(compile=graphs))
+    images = [batch['inputs'], batch['inputs'].flip(0) / 2]
+    with torch.no_grad():
+        wanted = [plain(one) for one in images]
+        got = [fast(one) for one in images]  # of both steps, at the end
+        torch.testing.assert_close(got, wanted)
+        # nor where it is asked for its features alone, twice in a step
+        one = fast.extract_feat if hasattr(fast, 'extract_feat') else \
+            fast.backbone
+        first, second = one(images[0]), one(images[1])
+        assert first[-1].isfinite().all() and second[-1].isfinite().all()
+        if hasattr(fast, 'head'):
+            samples = fast(**batch, mode='predict')
+            assert all(sample.pred_score.isfinite().all()
+                       for sample in samples)
+
+
+def test_graphs_behind_frozen_stages(models, batch, graphs):
+    plain, fast = models(compile=graphs)
+    for model in (plain, fast):
+        model.backbone.frozen_stages = 2
+        model.backbone._freeze_stages()
+    for _ in range(2):
+        wanted, got = step(plain, batch), step(fast, batch)
+        torch.testing.assert_close(dict(got), dict(wanted), rtol=1e-4,
+                                   atol=1e-5)
+
+
+def test_graphs_are_told_of_each_step(models, batch, graphs, monkeypatch):
+    """Once, before anything of the step runs, whatever the step is."""
+    marks = []
+    monkeypatch.setattr(torch.compiler, 'cudagraph_mark_step_begin',
+                        lambda: marks.append(1), raising=False)
+    plain, fast = models(compile=graphs)
+    fast.teacher.register_forward_pre_hook(
+        lambda *_: marks.append('teacher'))
+    for model, wanted in ((plain, []), (fast, [1]),
+                          (copy.deepcopy(fast), [1])):
+        marks.clear()
+        step(model, batch)
+        assert [one for one in marks if one == 1] == wanted
+        assert marks[:1] == wanted
+        with torch.no_grad():
+            model.eval()(batch['inputs'])
+        assert [one for one in marks if one == 1] == 2 * wanted
+
+
+@pytest.mark.parametrize('compile, refused', [
+    (dict(mode='reduce-overhead'), True), (EAGER, False)], ids=str)
+def test_accumulation(load_config, compile, refused):
+    cfg = load_config('configs/demo/repfusion_resnet18_fixed_digits.py', **{
+        'model.compile': compile, 'optim_wrapper.accumulative_counts': 2})
+    runner = Runner.from_cfg(cfg)
+    if not refused:
+        return runner.train()
+    with pytest.raises(ValueError, match=(
+            '`optim_wrapper.accumulative_counts` is 2, but `model.compile`')):
+        runner.train()
+    assert runner.iter == 0
 
 
 @pytest.mark.slow
