@@ -1,7 +1,7 @@
 """Schedules and records of the time sampler."""
 import json
 import os.path as osp
-from typing import List, Optional, Sequence
+from typing import Optional, Sequence
 
 import torch
 from mmengine.dist import master_only
@@ -13,6 +13,7 @@ from repfusion_mm.models.nearest import nearest
 from repfusion_mm.registry import HOOKS
 
 from .bare_model import bare_model
+from .histogram_picture import histogram_picture
 from .schedule import Schedule
 
 HISTOGRAM_BINS = 20
@@ -154,12 +155,13 @@ class TimeSamplerHook(Hook):
 
     @master_only
     def _record(self, runner, model) -> None:
-        drawn = self._counts.sum()
-        shares = (self._counts / drawn).tolist()
-        width = model.teacher.num_timesteps / HISTOGRAM_BINS
+        # all by one look at the GPU
+        *counts, total = torch.cat([self._counts, self._sum[None]]).tolist()
+        drawn = sum(counts)
+        shares = [count / drawn for count in counts]
         line = dict(
             iter=runner.iter + 1,
-            mean_t=round(float(self._sum / drawn), 1),
+            mean_t=round(total / drawn, 1),
             **{schedule.attribute: getattr(_owner(model, schedule),
                                            schedule.attribute)
                for schedule in self.schedules},
@@ -167,7 +169,9 @@ class TimeSamplerHook(Hook):
         with open(osp.join(runner.work_dir, 'time_steps.jsonl'), 'a') as file:
             file.write(json.dumps(line) + '\n')
         runner.visualizer.add_image(
-            'time_steps', _draw(shares, width), step=runner.iter + 1)
+            'time_steps',
+            histogram_picture(shares, model.teacher.num_timesteps),
+            step=runner.iter + 1)
 
 
 def _owner(model, schedule: Schedule):
@@ -200,18 +204,3 @@ def _start(runner, model, schedule: Schedule):
             f'the teacher knows 0 to {model.teacher.num_timesteps - 1}')
     setattr(owner, schedule.attribute, value)
     return value
-
-
-def _draw(shares: List[float], width: float):
-    """The histogram as a picture, (H, W, 3), uint8."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(4, 2.5), layout='constrained')
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.bar([i * width for i in range(len(shares))], shares, width,
-             align='edge')
-    axes.set(xlabel='time step t', ylabel='share')
-    canvas.draw()
-    import numpy as np
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
