@@ -202,5 +202,7 @@ def _start(runner, model, schedule: Schedule):
         raise ValueError(
             f'`schedules` takes {schedule.attribute!r} to {schedule.end}, but '
             f'the teacher knows 0 to {model.teacher.num_timesteps - 1}')
+    if model.teacher.looks_once:
+        model.teacher.check_ranges(getattr(model.time_sampler, 'ranges', ()))
     setattr(owner, schedule.attribute, value)
     return value

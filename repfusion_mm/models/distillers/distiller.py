@@ -351,6 +351,8 @@ class Distiller(BaseModel):
                 f'`reward` is a {type(self.reward).__name__}, which shows the '
                 'teacher views that no feature bank holds; use another '
                 'reward, or leave out the bank')
+        # a sampler of one's own need not tell
+        self.teacher.check_ranges(getattr(self.time_sampler, 'ranges', ()))
 
 
 def _is_trained(student: nn.Module, tap: str) -> bool:

@@ -1,7 +1,7 @@
 """A teacher that looks at each image once."""
 import os
 import os.path as osp
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from ..losses.pooled import pooled
 from .bank_images import BankImages
 from .bank_key import compare, places, settings, weights_hash
 from .feature_bank import FeatureBank, read_key
+from .stored_times import bin_of_each_t, check_ranges
 
 
 @MODELS.register_module()
@@ -115,7 +116,8 @@ class BankedTeacher(nn.Module):
         self._columns = sorted(self.feature_shapes)  # order of taps in a row
         self.timesteps, self.bin_width = list(timesteps), bin_width
         self.flips = flips
-        self._bin_of = _bins(self.timesteps, bin_width, self.num_timesteps)
+        self._bin_of = bin_of_each_t(self.timesteps, bin_width,
+                                     self.num_timesteps)
         self._bank: Optional[FeatureBank] = None
         self._images: Optional[BankImages] = None
 
@@ -193,21 +195,23 @@ class BankedTeacher(nn.Module):
         if self._bank is None:
             raise RuntimeError('the bank is not open yet: the Runner calls '
                                '`init_weights()` before training')
-        bins = self._bin_of[timesteps.cpu()]
-        if bins.min() < 0:
-            raise ValueError(
-                f't = {int(timesteps[bins.argmin()])} was drawn, but '
-                f'`teacher.timesteps` is {self.timesteps} with '
-                f'`teacher.bin_width` {self.bin_width}; let `time_sampler` '
-                'draw from these alone')
-        number, mirrored = views // 2, views % 2
-        entries = number * len(self.timesteps) + bins
-        if self.flips:
-            entries = 2 * entries + mirrored
-        rows = torch.from_numpy(self._rows(entries.numpy(), timesteps.device))
-        rows = rows.to(timesteps.device).float()
+        device = timesteps.device
+        kept = None if device.type == 'cpu' else self._bank.on(device)
+        rows = self._drawn(timesteps, views) if kept is None else \
+            self._drawn_there(timesteps, views, kept)
         widths = [self.feature_shapes[tap][0] for tap in self._columns]
-        return dict(zip(self._columns, rows.split(widths, 1)))
+        return dict(zip(self._columns, rows.float().split(widths, 1)))
+
+    def check_ranges(self, ranges: Sequence[Tuple[int, int]]) -> None:
+        """Refuse a time sampler that may draw what is not stored.
+
+        Args:
+            ranges (Sequence[tuple]): It draws from [low, high) of each.
+
+        Raises:
+            ValueError: If some t of them is not stored.
+        """
+        check_ranges(self._bin_of, ranges, self._stored)
 
     def fill(self, batch_size: int) -> Iterator[int]:
         """Compute all that the bank does not hold yet.
@@ -237,6 +241,11 @@ class BankedTeacher(nn.Module):
         self._images.check(dataset)
 
     @property
+    def _stored(self) -> str:
+        return (f'`teacher.timesteps` is {self.timesteps} with '
+                f'`teacher.bin_width` {self.bin_width}')
+
+    @property
     def _per_image(self) -> int:
         return len(self.timesteps) * (2 if self.flips else 1)
 
@@ -261,6 +270,34 @@ class BankedTeacher(nn.Module):
                 f'{sample.get("flip_direction")!r}, but `teacher.flips` is '
                 f'{self.flips}; the bank knows none but horizontal flips')
         return True
+
+    def _entries(self, views: Tensor, bins: Tensor) -> Tensor:
+        """Numbers of the rows of some views at some stored t, long, (N,)."""
+        entries = views // 2 * len(self.timesteps) + bins
+        return 2 * entries + views % 2 if self.flips else entries
+
+    def _drawn(self, timesteps: Tensor, views: Tensor) -> Tensor:
+        """Rows by way of the host, float16, (N, width)."""
+        bins = self._bin_of[timesteps.cpu()]
+        if bins.min() < 0:
+            raise ValueError(
+                f't = {int(timesteps[bins.argmin()])} was drawn, but '
+                f'{self._stored}; let `time_sampler` draw from these alone')
+        device = timesteps.device
+        rows = torch.from_numpy(
+            self._rows(self._entries(views, bins).numpy(), device))
+        if device.type == 'cuda':
+            rows = rows.pin_memory()
+        return rows.to(device, non_blocking=True)
+
+    def _drawn_there(self, timesteps: Tensor, views: Tensor,
+                     kept: Tensor) -> Tensor:
+        """Rows that are on the GPU already; it need not be waited for."""
+        bins = self._bin_of.to(kept.device, non_blocking=True)[timesteps]
+        views = views.to(kept.device, non_blocking=True)
+        rows = kept.index_select(0, self._entries(views, bins).clamp(min=0))
+        # of a sampler that `check_ranges` was not told of: the loss says so
+        return rows.masked_fill((bins < 0)[:, None], torch.nan)
 
     def _rows(self, entries: np.ndarray,
               device: torch.device) -> np.ndarray:
@@ -333,21 +370,3 @@ def _check_teacher(teacher: nn.Module) -> None:
         raise ValueError('`teacher.teacher.class_condition` tells the teacher '
                          'the label, which a bank does not know; use a fixed '
                          'class or an average, or leave out the bank')
-
-
-def _bins(timesteps: List[int], width: int, num_timesteps: int) -> Tensor:
-    """Which stored t stands for each t, long, (T,); -1 where none does."""
-    bins = torch.full((num_timesteps, ), -1)
-    for index, t in enumerate(timesteps):
-        low = t - width // 2
-        if width < 1 or low < 0 or low + width > num_timesteps or \
-                bins[low:low + width].max() >= 0:
-            raise ValueError(
-                f'`teacher.timesteps` is {timesteps} and `teacher.bin_width` '
-                f'{width}: each t stands for [t - width // 2, t - width // 2 '
-                f'+ width), which must lie in [0, {num_timesteps}) and not '
-                'overlap')
-        bins[low:low + width] = index
-    if not timesteps:
-        raise ValueError('`teacher.timesteps` is empty: name the t to store')
-    return bins

@@ -5,12 +5,16 @@ import os.path as osp
 import shutil
 import tempfile
 import zlib
-from typing import Optional, Tuple
+from typing import Dict, Optional, Tuple
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
+from torch import Tensor
 
 KEY, FEATURES, MARKS = 'bank.json', 'features.f16', 'marks.u32'
+ON_GPU = 2**30  # bytes of rows that a GPU keeps: CIFAR-10's, with 20 bins
+CHUNK = 4096
 
 
 class FeatureBank:
@@ -25,7 +29,7 @@ class FeatureBank:
         features.f16   the rows, float16, (entries, width)
         marks.u32      the checksums, uint32, (entries,), 0 where there is none
 
-    A copy of the object shares the files.
+    A copy of the object shares the files, and what a GPU keeps of them.
 
     Args:
         folder (str): An existing bank; see :meth:`create`.
@@ -57,6 +61,8 @@ class FeatureBank:
             osp.join(folder, FEATURES), '<f2', 'r',
             shape=(self._entries, self._width))
         self._marks = np.memmap(osp.join(folder, MARKS), '<u4', 'r')
+        self._marked = 0  # of the first entries, these have marks
+        self._kept: Dict[torch.device, Optional[Tensor]] = {}
 
     def __deepcopy__(self, memo: dict) -> 'FeatureBank':
         return self
@@ -112,14 +118,38 @@ class FeatureBank:
     def missing(self) -> np.ndarray:
         """Entries without a whole row, int64, ascending; reads them all."""
         chunks = np.array_split(np.arange(self._entries),
-                                -(-self._entries // 4096))
+                                -(-self._entries // CHUNK))
         return np.concatenate([chunk[~self.read(chunk)[1]]
                                for chunk in chunks])
 
     @property
     def is_full(self) -> bool:
         """Whether all rows have a mark; reads none of them."""
-        return bool(self._marks.all())
+        while self._marked < self._entries and self._marks[
+                self._marked:self._marked + CHUNK].all():
+            self._marked += CHUNK
+        return self._marked >= self._entries
+
+    def on(self, device: torch.device) -> Optional[Tensor]:
+        """All rows on a GPU, of a bank that is full and small.
+
+        Args:
+            device (torch.device): The GPU. Its copy is made at the first
+                call, and kept.
+
+        Returns:
+            Tensor, optional: Float16, (entries, width). None if the bank is
+            not full, or has more than ``ON_GPU`` bytes.
+        """
+        if device not in self._kept and self.is_full:
+            size = 2 * self._entries * self._width
+            fits = size <= ON_GPU and not len(self.missing)
+            self._kept[device] = torch.from_numpy(
+                np.array(self._features)).to(device) if fits else None
+            if fits:
+                print_log(f'The feature bank {self.folder} is kept on '
+                          f'{device}: {megabytes(size)}', 'current')
+        return self._kept.get(device)
 
     def read(self, entries: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
         """Some rows, and which of them are whole.

@@ -1,5 +1,5 @@
 """One time step for every image."""
-from typing import Dict
+from typing import Dict, List, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,11 @@ class FixedTime(nn.Module):
     def max_timestep(self) -> int:
         """The largest t that may be drawn."""
         return self.t
+
+    @property
+    def ranges(self) -> List[Tuple[int, int]]:
+        """Where t is drawn from: [low, high), for each range."""
+        return [(self.t, self.t + 1)]
 
     def forward(self, images: Tensor) -> TimeSample:
         """Time steps for a batch.

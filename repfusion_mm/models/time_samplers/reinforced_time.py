@@ -1,5 +1,5 @@
 """Time steps drawn by a policy that learns which of them are worth it."""
-from typing import Dict, Optional
+from typing import Dict, List, Optional, Tuple
 
 import torch
 from mmengine.dist import get_world_size
@@ -74,6 +74,11 @@ class ReinforcedTime(nn.Module):
         self.baseline = baseline
         self.policy = build_part('time_sampler.policy', policy,
                                  num_actions=num_bins)
+
+    @property
+    def ranges(self) -> List[Tuple[int, int]]:
+        """Where t is drawn from: [low, high), for each range."""
+        return [(0, self.max_timestep + 1)]
 
     def distribution(self, images: Tensor) -> Categorical:
         """pi(. | x) over the bins.

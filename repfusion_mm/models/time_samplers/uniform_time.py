@@ -1,5 +1,5 @@
 """Time steps drawn evenly from a range."""
-from typing import Dict, Sequence, Union
+from typing import Dict, List, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +46,14 @@ class UniformTime(nn.Module):
             ValueError: If a range is empty or negative.
         """
         self._check()
-        return max(high for _, high in self._ranges()) - 1
+        return max(high for _, high in self.ranges) - 1
+
+    @property
+    def ranges(self) -> List[Tuple[int, int]]:
+        """Where t is drawn from: [low, high), for each range."""
+        low, high = ([end] * self.num_ranges if isinstance(end, int) else end
+                     for end in (self.min_t, self.max_t))
+        return list(zip(low, high))
 
     def forward(self, images: Tensor) -> TimeSample:
         """Draw time steps for a batch.
@@ -60,7 +67,7 @@ class UniformTime(nn.Module):
         """
         timesteps = torch.stack([
             torch.randint(low, high, (len(images), ), device=images.device)
-            for low, high in self._ranges()])
+            for low, high in self.ranges])
         if self.num_ranges == 1:
             timesteps = timesteps[0]
         zeros = torch.zeros_like(timesteps, dtype=images.dtype)
@@ -72,11 +79,6 @@ class UniformTime(nn.Module):
         return {}
 
     def _check(self) -> None:
-        if any(not 0 <= low < high for low, high in self._ranges()):
+        if any(not 0 <= low < high for low, high in self.ranges):
             raise ValueError('`time_sampler` needs 0 <= min_t < max_t, got '
                              f'min_t={self.min_t}, max_t={self.max_t}')
-
-    def _ranges(self) -> list:
-        low, high = ([end] * self.num_ranges if isinstance(end, int) else end
-                     for end in (self.min_t, self.max_t))
-        return list(zip(low, high))
