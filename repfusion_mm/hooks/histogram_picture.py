@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 WIDTH, HEIGHT = 480, 300
-LEFT, RIGHT, TOP, BOTTOM = 52, 462, 28, 250  # of the axes
+LEFT, RIGHT, TOP, BOTTOM = 60, 450, 28, 250  # of the axes
 BLUE, BLACK = (31, 119, 180), (0, 0, 0)
 
 
@@ -40,7 +40,7 @@ def histogram_picture(shares: Sequence[float], end: int) -> np.ndarray:
     for share in (0., highest):
         y = BOTTOM - round((BOTTOM - TOP) * 0.95 * share / highest)
         cv2.line(picture, (LEFT - 4, y), (LEFT, y), BLACK)
-        _write(picture, f'{share:.2f}', LEFT - 25, y + 4)
+        _write(picture, f'{share:.2f}', LEFT - 28, y + 4)
     _write(picture, 'time step t', (LEFT + RIGHT) // 2, HEIGHT - 10)
     _write(picture, 'share', LEFT, TOP - 10)
     return picture
