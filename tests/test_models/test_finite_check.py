@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from repfusion_mm.models.distillers import finite_check
-from repfusion_mm.models.distillers.finite_check import FiniteCheck
+from repfusion_mm.models import finite_check
+from repfusion_mm.models.finite_check import FiniteCheck
 
 
 class Event:
