@@ -14,7 +14,7 @@ from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..rewards.base import RewardInputs
 from ..taps import Taps
 from ..without_waiting import without_waiting
-from .mix_apart import mix_apart
+from .mix_apart import MixApart, mix_apart
 from .teachers_view import TeachersView
 
 
@@ -251,6 +251,9 @@ class Distiller(BaseModel):
         """
         if self.reward is not None:
             self.reward.check_samples(data_samples)
+        augments = getattr(self.data_preprocessor, 'batch_augments', None)
+        if isinstance(augments, MixApart):
+            augments.note(data_samples)
 
     def _find_student(self, student: nn.Module, paths: Sequence[str],
                       regressor: Optional[dict],

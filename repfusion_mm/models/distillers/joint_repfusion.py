@@ -11,7 +11,7 @@ from repfusion_mm.registry import MODELS
 
 from ..all_processes import sum_of_all
 from ..building import build_part
-from ..labels import any_label, check_masks, labelled_mask
+from ..labels import any_label, check_masks, labelled_mask, note_labelled
 from .distiller import Distiller
 from .kept_buffers import kept_buffers
 from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows
@@ -67,7 +67,8 @@ class JointRepFusion(Distiller):
 
     Raises:
         ValueError: As :class:`RepFusion`, or if the task model has no
-            ``extract_feat``.
+            ``extract_feat``, or its head and the reward ignore different
+            pixels.
 
     Source: Yang and Wang, "Diffusion Model as Representation Learner", ICCV
     2023.
@@ -125,6 +126,7 @@ class JointRepFusion(Distiller):
         try:
             self.build_distillation(task, teacher, time_sampler, connections,
                                     reward, regressor, task.extract_feat)
+            self._check_ignore_index()
             self.prepare_student(task.backbone, 'backbone.')
         except FileNotFoundError as error:
             self._no_teacher = error
@@ -230,10 +232,17 @@ class JointRepFusion(Distiller):
         """
         super().check_samples(data_samples)
         self._check_masks(data_samples)
-        if data_samples:
-            flags = labelled_mask(data_samples, self._ignore_index).tolist()
-            for sample, labelled in zip(data_samples, flags):
-                sample.set_metainfo(dict(labelled=labelled))
+        note_labelled(data_samples, self._ignore_index)
+
+    def _check_ignore_index(self) -> None:
+        """What the task ignores, a reward would take for a class."""
+        index = getattr(self.reward, 'ignore_index', None)
+        if index is not None and mask_classes_of(self.task) is not None and \
+                index != self._ignore_index:
+            raise ValueError(
+                f'`reward.ignore_index` is {index}, but `task.decode_head.'
+                f'ignore_index` is {self._ignore_index}: both say what the '
+                'same masks hold where a pixel is unlabelled; make them alike')
 
     def _check_masks(self, data_samples: Sequence) -> None:
         num_classes = mask_classes_of(self.task)

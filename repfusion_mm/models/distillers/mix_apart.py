@@ -1,10 +1,10 @@
 """Mixup and its like for batches of which a part is unlabelled."""
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
 
-from ..labels import labelled_mask
+from ..labels import labelled_mask, note_labelled
 
 
 class MixApart:
@@ -50,6 +50,15 @@ class MixApart:
                 inputs[rows], scores[rows])
         return mixed_inputs, mixed_scores
 
+    def note(self, samples: Sequence) -> None:
+        """Note which samples are labelled, before they go to a GPU.
+
+        Args:
+            samples (Sequence): Of a batch; without any labels they pass.
+        """
+        if _have_labels(samples):
+            note_labelled(samples)
+
     def before(self, preprocessor: nn.Module, args: tuple) -> None:
         """Put labels that scores can be made of in place of missing ones.
 
@@ -61,9 +70,8 @@ class MixApart:
         scores = [sample.gt_score for sample in samples
                   if 'gt_score' in sample]
         self._labelled = []
-        if not (scores or preprocessor.to_onehot) or not all(
-                'gt_label' in sample or 'gt_score' in sample
-                for sample in samples):
+        if not (scores or preprocessor.to_onehot) or \
+                not _have_labels(samples):
             return
         noted = [sample.get('labelled') for sample in samples]
         self._labelled = labelled_mask(samples).tolist() if None in noted \
@@ -93,6 +101,11 @@ class MixApart:
                 sample.set_gt_label(torch.full_like(sample.gt_label, -1))
             if 'gt_score' in sample:
                 sample.set_gt_score(torch.full_like(sample.gt_score, -1))
+
+
+def _have_labels(samples: Sequence) -> bool:
+    return all('gt_label' in sample or 'gt_score' in sample
+               for sample in samples)
 
 
 def mix_apart(preprocessor: nn.Module) -> None:

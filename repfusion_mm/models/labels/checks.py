@@ -72,9 +72,10 @@ def check_masks(data_samples: Sequence,
                 f'{num_classes}: expected 0 to {num_classes - 1}, or '
                 f'`{key}.ignore_index`, {ignore_index}, where a pixel is '
                 'unlabelled' + (
-                    f'. If it is FewLabels that hides masks by '
-                    f'{UNLABELLED_PIXEL}, give it '
-                    f'`ignore_index={ignore_index}`'
+                    f'. If it is FewLabels that puts {UNLABELLED_PIXEL} '
+                    f'there, give it `ignore_index={ignore_index}`; if it is '
+                    'the padding, give `data_preprocessor` '
+                    f'`seg_pad_val={ignore_index}`'
                     if UNLABELLED_PIXEL in ids else ''))
 
 

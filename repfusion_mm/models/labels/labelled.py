@@ -47,6 +47,26 @@ def labelled_mask(data_samples: Sequence,
     return torch.stack([one.to(device, non_blocking=True) for one in marks])
 
 
+def note_labelled(data_samples: Sequence,
+                  ignore_index: int = UNLABELLED_PIXEL) -> None:
+    """Note on each sample whether it is labelled, while the host has it.
+
+    Later a GPU would have to be waited for.
+
+    Args:
+        data_samples (Sequence): As for :func:`labelled_mask`; their meta
+            information gets ``labelled``, a bool.
+        ignore_index (int): As in :func:`labelled_mask`.
+
+    Raises:
+        ValueError: As :func:`labelled_mask`.
+    """
+    if data_samples:
+        flags = labelled_mask(data_samples, ignore_index).tolist()
+        for sample, labelled in zip(data_samples, flags):
+            sample.set_metainfo(dict(labelled=labelled))
+
+
 def any_label(sample: Any, ignore_index: int = UNLABELLED_PIXEL) -> Any:
     """An unlabelled sample with some label, which any loss can take.
 

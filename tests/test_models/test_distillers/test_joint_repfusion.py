@@ -439,6 +439,17 @@ def test_another_ignored_index(joint, batch):
         module.check_samples(batch('seg', [-1])['data_samples'])
 
 
+def test_reward_ignores_what_the_head_does(joint):
+    task = segmentor()
+    task['decode_head']['ignore_index'] = 0
+    parts = dict(time_sampler=dict(type='repfusion_mm.ReinforcedTime'))
+    reward = dict(type='repfusion_mm.SegmentationReward', num_classes=5)
+    with pytest.raises(ValueError, match='`reward.ignore_index` is 255, but '
+                       '`task.decode_head.ignore_index` is 0'):
+        joint(task, reward=reward, **parts)
+    joint(task, reward=dict(reward, ignore_index=0), init=False, **parts)
+
+
 @pytest.mark.parametrize('head', [
     dict(num_classes=1), dict(num_classes=2, out_channels=1)])
 def test_one_channel(joint, batch, head):

@@ -128,6 +128,20 @@ def test_samples_without_labels(preprocessor):
     assert len(ours(dict(inputs=data['inputs']), True)['inputs']) == 2
 
 
+def test_read_on_the_host(preprocessor):
+    """What has been noted is not read again from where the batch is now."""
+    ours = preprocessor(MIXUP)
+    mix_apart(ours)
+    data = batch([0, -1, -1])
+    ours.batch_augments.note(data['data_samples'])
+    assert [sample.labelled for sample in data['data_samples']] == [
+        True, False, False]
+    data['data_samples'][0].set_metainfo(dict(labelled=False))
+    samples = ours(data, True)['data_samples']
+    assert labelled_mask(samples).tolist() == [False, False, False]
+    ours.batch_augments.note([DataSample()])
+
+
 def test_others_stay(preprocessor):
     module = build_part('data_preprocessor', dict(
         type='mmengine.ImgDataPreprocessor'))
@@ -198,8 +212,11 @@ def test_stage_one(build, repfusion, samples):
         reward=None, time_sampler=dict(type='repfusion_mm.UniformTime')))
     module.init_weights()
     for labels in ([-1, -1, -1], [-1, 3, 1]):
-        log = module.train_step(
-            dict(inputs=torch.randint(256, (3, 3, 16, 16)).byte(),
-                 data_samples=samples(labels)),
-            OptimWrapper(torch.optim.SGD(module.parameters(), 0.1)))
+        data = dict(inputs=torch.randint(256, (3, 3, 16, 16)).byte(),
+                    data_samples=samples(labels))
+        module.check_samples(data['data_samples'])
+        assert [sample.labelled for sample in data['data_samples']] == [
+            label >= 0 for label in labels]
+        log = module.train_step(data, OptimWrapper(
+            torch.optim.SGD(module.parameters(), 0.1)))
         assert log['loss'] > 0
