@@ -8,13 +8,17 @@ from mmengine.model import is_model_wrapper
 from repfusion_mm.models.dpm.sample_grid import sample_grid
 from repfusion_mm.registry import HOOKS
 
+from .bare_model import bare_model
+from .finite_weights import FiniteWeights
+
 
 @HOOKS.register_module()
 class DPMExportHook(Hook):
     """After training, writes ``<work_dir>/dpm`` and a picture of samples.
 
     The averaged weights are written where an ``EMAHook`` keeps some. The
-    picture goes to the visualizer as ``dpm_samples``.
+    picture goes to the visualizer as ``dpm_samples``. Weights that are not
+    finite are neither exported nor saved in a checkpoint.
 
     Args:
         num_samples (int): Images to draw; 0 draws none. Defaults to 16.
@@ -36,19 +40,45 @@ class DPMExportHook(Hook):
         self.sampling_steps = sampling_steps
         self.half = half
 
+    def before_train(self, runner) -> None:
+        """Look which weights are finite.
+
+        Args:
+            runner (Runner): Its model is a :class:`DPM`.
+        """
+        self._finite_weights = FiniteWeights(bare_model(runner))
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep weights that are not finite out of the checkpoint.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What is about to be written.
+
+        Raises:
+            FloatingPointError: If a loss was not finite, or a weight is not.
+        """
+        bare_model(runner).finite.wait()
+        self._finite_weights.check(checkpoint)
+
     @master_only
     def after_train(self, runner) -> None:
         """Export and draw samples.
 
         Args:
             runner (Runner): Its model is a :class:`DPM`.
+
+        Raises:
+            FloatingPointError: If a loss was not finite, or a weight is not.
         """
+        bare_model(runner).finite.wait()
         model = runner.model
         for hook in runner.hooks:
             if isinstance(hook, EMAHook):
                 model = hook.ema_model.module
         if is_model_wrapper(model):
             model = model.module
+        self._finite_weights.check_state(model.state_dict())
         folder = osp.join(runner.work_dir, 'dpm')
         model.export(folder, self.half)
         runner.logger.info(f'The diffusion model is in {folder}')

@@ -13,6 +13,7 @@ from repfusion_mm.models.nearest import nearest
 from repfusion_mm.registry import HOOKS
 
 from .bare_model import bare_model
+from .finite_weights import FiniteWeights
 from .histogram_picture import histogram_picture
 from .schedule import Schedule
 
@@ -30,8 +31,9 @@ class TimeSamplerHook(Hook):
     histogram in the visualizer as ``time_steps``. Of several processes the
     first one's are recorded. Before training it has the reward and the teacher
     check the data set: a reward that needs labels refuses one that has none,
-    a feature bank one that it is not of. Every training of a
-    :class:`RepFusion` should have this hook.
+    a feature bank one that it is not of. Weights that are not finite are kept
+    out of checkpoints. Every training of a :class:`RepFusion` should have this
+    hook.
 
     Args:
         schedules (Sequence[dict], optional): Values of the time sampler, or
@@ -82,6 +84,7 @@ class TimeSamplerHook(Hook):
             self.schedules = [
                 Schedule('entropy_weight', end=0., over=0.5)
             ] if hasattr(sampler, 'entropy_weight') else []
+        self._finite_weights = FiniteWeights(model)
         self._starts = [_start(runner, model, schedule)
                         for schedule in self.schedules]
         # on the model's device, to be read when they are recorded
@@ -133,10 +136,22 @@ class TimeSamplerHook(Hook):
 
         Args:
             runner (Runner): The runner.
-            checkpoint (dict): Not used.
+            checkpoint (dict): What is about to be written.
 
         Raises:
-            FloatingPointError: If a loss was not finite.
+            FloatingPointError: If a loss was not finite, or a weight is not.
+        """
+        bare_model(runner).finite.wait()
+        self._finite_weights.check(checkpoint)
+
+    def after_train(self, runner) -> None:
+        """Hear of the last steps' losses, too.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            FloatingPointError: If one was not finite.
         """
         bare_model(runner).finite.wait()
 

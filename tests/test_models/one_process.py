@@ -29,14 +29,17 @@ MODELS.register_module(module=ReinforcedByImage, force=True)
 
 
 def build(case):
-    """The model of a case, its batch norms independent of the batch."""
+    """The model of a case, its batch norms independent of the batch.
+
+    But where `norms` of the case is set.
+    """
     init_default_scope(case['model'].get('task', case['model'].get(
         'backbone'))['type'].split('.')[0])
     torch.manual_seed(0)
     model = MODELS.build(case['model'])
     model.init_weights()
     model.train()
-    for module in model.modules():
+    for module in () if case.get('norms') else model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             module.eval()
     return model
@@ -51,13 +54,16 @@ def step(model, module, batch):
         batch (dict): As a data loader gives it.
     """
     model.zero_grad()
+    before = {name: b.clone() for name, b in module.named_buffers()}
     losses = model(**module.data_preprocessor(batch, True), mode='loss')
     total, log = module.parse_losses(losses)
     total.backward()
     return dict(
         losses={name: loss.detach() for name, loss in log.items()},
         gradients={name: p.grad.clone() for name, p
-                   in module.named_parameters() if p.grad is not None})
+                   in module.named_parameters() if p.grad is not None},
+        changed={name for name, b in module.named_buffers()
+                 if not torch.equal(b, before[name])})
 
 
 def share(batch, rank, world):

@@ -159,6 +159,17 @@ def cases(root, pipeline_folder):
             transformed_keypoints=np.random.default_rng(0).uniform(
                 0, 32, (1, 5, 2)), keypoints_visible=np.ones((1, 5)))
 
+    # batch norms behind a map of one pixel: one labelled image for them all
+    pooling = joint.segmentor()
+    pooling['decode_head'].update(type='PSPHead')
+    pooling['decode_head'].pop('num_convs')
+    for name, labels in dict(
+            single=[-1, 3, -1, -1, -1, -1, -1, -1],
+            nowhere=nowhere).items():
+        add(f'pooling {name}', model | dict(task=pooling, connections=[
+            dict(student_tap='backbone.layer4', teacher_tap=TAP)]),
+            labels, 'seg', 32, norms=True)
+
     add('accumulated', stage_one(pipeline_folder), uneven,
         accumulative_counts=2)
     # the last: it leaves the others' gradients waiting
@@ -201,7 +212,8 @@ def two(root, cases, tmp_path_factory):
 
 @pytest.mark.slow
 def test_all_cases_are_looked_at(cases):
-    assert set(cases) == {*NAMES, 'accumulated', 'refused'}
+    assert set(cases) == {*NAMES, 'pooling single', 'pooling nowhere',
+                          'accumulated', 'refused'}
 
 
 @pytest.mark.slow
@@ -220,17 +232,35 @@ def test_two_processes_are_as_one(one_process, cases, two, name):
             msg=lambda text, name=loss: f'{name}: {text}')
     for result in results:
         gradients = result['gradients']
-        if name == 'unused':  # DDP makes zeros of them
-            extra = set(gradients) - set(whole['gradients'])
-            assert all('layer4' in one for one in extra)
-            assert all(not gradients[one].any() for one in extra)
-        else:
-            assert set(gradients) == set(whole['gradients'])
+        # of what one process does not run, several make zeros
+        extra = set(gradients) - set(whole['gradients'])
+        assert set(whole['gradients']) <= set(gradients)
+        assert all(not gradients[one].any() for one in extra)
+        where = 'layer4' if name == 'unused' else \
+            'head' if 'nowhere' in name else 'nothing'
+        assert all(where in one for one in extra)
         for parameter, gradient in whole['gradients'].items():
             torch.testing.assert_close(
                 gradients[parameter], gradient, rtol=1e-3,
                 atol=1e-4 * float(gradient.abs().max()) + 1e-8,
                 msg=lambda text, name=parameter: f'{name}: {text}')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name, labelled', [
+    ('pooling single', [True, False]), ('pooling nowhere', [False, False])])
+def test_statistics_without_labels(two, name, labelled):
+    """They are as before in a process that has no label."""
+    for result, has in zip(two, labelled):
+        changed = result[name]['changed']
+        assert any('backbone' in one for one in changed)
+        assert any('decode_head' in one for one in changed) == has
+        loss = result[name]['losses']['decode.loss_ce']
+        assert loss > 0 if has else loss == 0
+        gradients = result[name]['gradients']
+        assert all(one.isfinite().all() for one in gradients.values())
+        assert any(one.any() for one_name, one in gradients.items()
+                   if 'decode_head' in one_name) == any(labelled)
 
 
 @pytest.mark.slow

@@ -13,12 +13,13 @@ from ..compiling import (
     compile_options,
     has_cuda_graphs,
 )
+from ..finite_check import FiniteCheck
 from ..nearest import nearest
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..rewards.base import RewardInputs
 from ..taps import Taps
 from ..without_waiting import without_waiting
-from .finite_check import FiniteCheck
+from .mix_apart import MixApart, mix_apart
 from .teachers_view import TeachersView
 
 
@@ -52,6 +53,7 @@ class Distiller(BaseModel):
         if channel_order not in CHANNEL_ORDERS:
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '
                              f'one of {CHANNEL_ORDERS}')
+        mix_apart(self.data_preprocessor)
         self.channel_order = channel_order
         self.channels_last = channels_last
         self.compile_options = compile_options(compile, 'compile')
@@ -215,10 +217,8 @@ class Distiller(BaseModel):
 
         Returns:
             dict[str, Tensor]: Losses, and ``mean_t`` and ``mean_reward`` for
-            the log.
-
-        Raises:
-            FloatingPointError: If a feature is not finite; its tap is named.
+            the log. ``finite`` has looked at the features, and has yet to be
+            shown the losses of the whole step.
         """
         images, sample, told, ranges = view
         losses = {}
@@ -238,11 +238,11 @@ class Distiller(BaseModel):
             losses.update(self.time_sampler.loss(sample, reward, mask))
             losses['mean_reward'] = (reward * mask).sum() / \
                 mask.sum().clamp(min=1)
-        self.finite.check(
+        self.finite.note(
             [(f'the {whose} {tap!r}', feature)
              for whose, features in [('student\'s', student),
                                      *(('teacher\'s', one) for one in ranges)]
-             for tap, feature in features.items()], losses)
+             for tap, feature in features.items()])
         return losses
 
     def check_samples(self, data_samples: Sequence) -> None:
@@ -258,6 +258,9 @@ class Distiller(BaseModel):
         """
         if self.reward is not None:
             self.reward.check_samples(data_samples)
+        augments = getattr(self.data_preprocessor, 'batch_augments', None)
+        if isinstance(augments, MixApart):
+            augments.note(data_samples)
 
     def _find_student(self, student: nn.Module, paths: Sequence[str],
                       regressor: Optional[dict],

@@ -1,9 +1,9 @@
 """Stage 1 and 2 of RepFusion in one run, inside any task's own training."""
-import copy
+from contextlib import ExitStack
 from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import get_world_size, is_distributed
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
@@ -11,8 +11,11 @@ from repfusion_mm.registry import MODELS
 
 from ..all_processes import sum_of_all
 from ..building import build_part
-from ..labels import UNLABELLED_PIXEL, check_masks, labelled_mask
+from ..labels import any_label, check_masks, labelled_mask, note_labelled
 from .distiller import Distiller
+from .kept_buffers import kept_buffers
+from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows
+from .task_heads import ignore_index_of, mask_classes_of
 
 # what this model adds to its task; in a checkpoint, beside `task.*`
 PARTS = ('teacher', 'time_sampler', 'connections', 'reward', 'regressor')
@@ -24,10 +27,17 @@ class JointRepFusion(Distiller):
 
     Its losses are the task's own and the distillation's. Samples without a
     label are distilled, and kept away from the task's losses: label -1 in
-    mmpretrain, a mask of nothing but 255 in mmseg, keypoint weights that are
-    all zero in mmpose. To predict it is the task model, and needs no teacher.
-    Where stock code asks the model for something that it does not have itself
-    (``backbone``, ``decode_head``, ``out_channels``), the task model answers.
+    mmpretrain, a mask of nothing but ``decode_head.ignore_index`` in mmseg,
+    keypoint weights that are all zero in mmpose. The losses are then what
+    they would be of the labelled images alone; batch norms, the heads' too,
+    see all of them. Mixup and the like mix labelled images with each other.
+    To predict it is the task model, and needs no teacher. Where stock code
+    asks the model for something that it does not have itself (``backbone``,
+    ``decode_head``, ``out_channels``), the task model answers.
+
+    In the log ``loss`` is the sum of all, as everywhere. A value of the
+    task's whose name is taken gets ``_task`` behind it: the ``loss`` of
+    mmpretrain's heads is ``loss_task``.
 
     Args:
         task (dict): Config of the task's model, given whole.
@@ -57,7 +67,8 @@ class JointRepFusion(Distiller):
 
     Raises:
         ValueError: As :class:`RepFusion`, or if the task model has no
-            ``extract_feat``.
+            ``extract_feat``, or its head and the reward ignore different
+            pixels.
 
     Source: Yang and Wang, "Diffusion Model as Representation Learner", ICCV
     2023.
@@ -109,10 +120,13 @@ class JointRepFusion(Distiller):
                          compile, init_cfg)
         self.task = task
         self.distill_weight = distill_weight
+        self._ignore_index = ignore_index_of(task)
+        self._heads_see_batch = heads_see_batch(task)
         self._no_teacher: Optional[Exception] = None
         try:
             self.build_distillation(task, teacher, time_sampler, connections,
                                     reward, regressor, task.extract_feat)
+            self._check_ignore_index()
             self.prepare_student(task.backbone, 'backbone.')
         except FileNotFoundError as error:
             self._no_teacher = error
@@ -148,6 +162,8 @@ class JointRepFusion(Distiller):
             dict[str, Tensor]: Losses, and what is only logged.
 
         Raises:
+            FloatingPointError: If a loss is not finite; it, or the tap that is
+                to blame, is named.
             ValueError: If a mask on a CPU holds what is no class, or a
                 student tap lies where no gradient comes out.
         """
@@ -161,7 +177,11 @@ class JointRepFusion(Distiller):
         for name in losses:
             if name.startswith('loss_feature'):
                 losses[name] = losses[name] * self.distill_weight
-        losses.update(self._task_loss(inputs, features, data_samples))
+        task = self._task_loss(inputs, features, data_samples)
+        taken = {'loss', *losses}  # MMEngine logs the sum as `loss`
+        losses.update((f'{name}_task' if name in taken else name, loss)
+                      for name, loss in task.items())
+        self.finite.check(losses)
         return losses
 
     def init_weights(self) -> None:
@@ -212,69 +232,106 @@ class JointRepFusion(Distiller):
         """
         super().check_samples(data_samples)
         self._check_masks(data_samples)
-        # mixed samples are only known behind the preprocessor
-        if data_samples and not getattr(self.data_preprocessor,
-                                        'batch_augments', None):
-            for sample, labelled in zip(data_samples,
-                                        labelled_mask(data_samples).tolist()):
-                sample.set_metainfo(dict(labelled=labelled))
+        note_labelled(data_samples, self._ignore_index)
+
+    def _check_ignore_index(self) -> None:
+        """What the task ignores, a reward would take for a class."""
+        index = getattr(self.reward, 'ignore_index', None)
+        if index is not None and mask_classes_of(self.task) is not None and \
+                index != self._ignore_index:
+            raise ValueError(
+                f'`reward.ignore_index` is {index}, but `task.decode_head.'
+                f'ignore_index` is {self._ignore_index}: both say what the '
+                'same masks hold where a pixel is unlabelled; make them alike')
 
     def _check_masks(self, data_samples: Sequence) -> None:
-        head = getattr(self.task, 'decode_head', None)
-        if isinstance(head, nn.ModuleList):  # of a cascade
-            head = head[-1]
-        if hasattr(head, 'num_classes'):
-            check_masks(data_samples, head.num_classes,
-                        getattr(head, 'ignore_index', UNLABELLED_PIXEL),
+        num_classes = mask_classes_of(self.task)
+        if num_classes is not None:
+            check_masks(data_samples, num_classes, self._ignore_index,
                         key='task.decode_head')
 
     def _task_loss(self, inputs: Tensor, features: Any,
                    data_samples: List) -> Dict[str, Tensor]:
-        """The task's own losses, on its labelled samples.
-
-        The features of the whole batch have been computed already; the task
-        is handed its rows of them when it asks for its features.
-        """
+        """The task's own losses, on its labelled samples."""
         labelled = [sample.get('labelled') for sample in data_samples]
         if None in labelled:  # `check_samples` was not asked
-            labelled = labelled_mask(data_samples).tolist()
+            labelled = labelled_mask(data_samples,
+                                     self._ignore_index).tolist()
+        if not any(labelled) and not is_distributed():
+            return {}
         # a labelled image counts alike on whichever process it is: 1 on one
         count = torch.tensor(sum(labelled)).to(inputs.device,
                                                non_blocking=True)
-        weight = count * get_world_size() / sum_of_all(count)[0].clamp(min=1)
-        # with no label at all the losses are computed, and count nothing: on
-        # several GPUs all have the same collective calls and gradients
-        if not any(labelled):
-            labelled = [True] * len(labelled)
-            data_samples = [_any_label(sample) for sample in data_samples]
-        if not all(labelled):
-            rows = [row for row, one in enumerate(labelled) if one]
-            data_samples = [data_samples[row] for row in rows]
-            # a list would be copied to a GPU that has to be waited for
-            rows = torch.tensor(rows).to(inputs.device, non_blocking=True)
-            inputs, features = inputs[rows], _rows(features, rows)
+        total, = sum_of_all(count)
+        weight = count * get_world_size() / total.clamp(min=1)
+        if any(labelled):
+            losses = self._labelled_loss(inputs, features, data_samples,
+                                         labelled)
+        else:
+            losses = self._empty_loss(inputs, features, data_samples, total)
+        return {name: _weighted(loss, weight) if 'loss' in name else loss
+                for name, loss in losses.items()}
+
+    def _labelled_loss(self, inputs: Tensor, features: Any,
+                       data_samples: List, labelled: List[bool]
+                       ) -> Dict[str, Tensor]:
+        """Of a batch with some labels, what the labelled images have."""
+        with ExitStack() as stack:
+            if not all(labelled):
+                # a list would be copied to a GPU that has to be waited for
+                rows = torch.tensor([row for row, one in enumerate(labelled)
+                                     if one]).to(inputs.device,
+                                                 non_blocking=True)
+                some = [sample for sample, one in zip(data_samples, labelled)
+                        if one]
+                if self._heads_see_batch:
+                    stack.enter_context(
+                        only_rows(self.task, data_samples, some, rows))
+                else:
+                    data_samples, inputs = some, inputs[rows]
+                    features = take_rows(features, rows)
+            return self._loss_of(inputs, features, data_samples)
+
+    def _empty_loss(self, inputs: Tensor, features: Any, data_samples: List,
+                    total: Tensor) -> Dict[str, Tensor]:
+        """Of a batch without labels on one of several processes.
+
+        All have to have the same collective calls and gradients. So there is a
+        loss of labels that are none, to be multiplied by zero, and the heads
+        take no notice.
+        """
+        data_samples = [any_label(sample, self._ignore_index)
+                        for sample in data_samples]
+        heads = set(self.task.modules()) - set(self.task.backbone.modules())
+        with kept_buffers(heads, total > 0):
+            losses = self._loss_of(inputs, features, data_samples)
+        return {name: loss for name, loss in losses.items() if 'loss' in name}
+
+    def _loss_of(self, inputs: Tensor, features: Any,
+                 data_samples: List) -> Dict[str, Tensor]:
+        """The task's losses, of features that have been computed already.
+
+        The task is handed them when it asks for them.
+        """
         asked = []
 
         def extract_feat(inputs: Tensor) -> Any:
             asked.append(True)
             return features
 
-        self.task.extract_feat = extract_feat
         try:
-            losses = self.task.loss(inputs, data_samples)
+            with replaced(self.task, 'extract_feat', extract_feat):
+                losses = self.task.loss(inputs, data_samples)
         except (IndexError, RuntimeError):
             # of a wrong class id PyTorch says that it is out of bounds
             self._check_masks(data_samples)
             raise
-        finally:
-            del self.task.extract_feat
         if not asked:
             raise RuntimeError(
                 f'`task`: the loss of {type(self.task).__name__} does not ask '
                 'its `extract_feat` for features, so that it cannot be '
                 'distilled jointly; use RepFusion on its backbone instead')
-        return {name: _weighted(loss, weight) if 'loss' in name else loss
-                for name, loss in losses.items()}
+        return losses
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str,
                               *args: Any) -> None:
@@ -285,24 +342,6 @@ class JointRepFusion(Distiller):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _any_label(sample: Any) -> Any:
-    """An unlabelled sample as a loss can take it; masks and points can be."""
-    if 'gt_label' not in sample:
-        return sample
-    sample = copy.copy(sample)
-    sample.gt_label = torch.zeros_like(sample.gt_label)
-    return sample
-
-
 def _weighted(loss: Any, weight: Tensor) -> Any:
     return [one * weight for one in loss] if isinstance(loss, list) \
         else loss * weight
-
-
-def _rows(features: Any, rows: Tensor) -> Any:
-    """Some rows of every tensor in nested tuples, lists and dicts."""
-    if isinstance(features, torch.Tensor):
-        return features[rows]
-    if isinstance(features, dict):
-        return {key: _rows(value, rows) for key, value in features.items()}
-    return type(features)(_rows(feature, rows) for feature in features)

@@ -140,12 +140,15 @@ class RepFusion(Distiller):
             the log.
 
         Raises:
-            FloatingPointError: If a feature is not finite; its tap is named.
+            FloatingPointError: If a loss is not finite; the tap that is to
+                blame is named.
             ValueError: If a student tap lies where no gradient comes out.
         """
         view = self.teachers_view(inputs, data_samples)
         _, student = self.student_features(self.backbone, inputs)
-        return self.distillation_loss(view, student, data_samples)
+        losses = self.distillation_loss(view, student, data_samples)
+        self.finite.check(losses)
+        return losses
 
     def init_weights(self) -> None:
         """Initialise the student and read the teacher's weights."""

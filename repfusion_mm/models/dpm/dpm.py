@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from repfusion_mm.registry import MODELS
 
 from ..building import preprocessor_config
+from ..finite_check import FiniteCheck
 from ..raw_images import CHANNEL_ORDERS, raw_images
 from ..without_waiting import without_waiting
 from .build_denoiser import build_denoiser
@@ -63,6 +64,7 @@ class DPM(BaseModel):
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '
                              f'one of {CHANNEL_ORDERS}')
         self.channel_order = channel_order
+        self.finite = FiniteCheck()
         self.denoiser = build_denoiser(denoiser, 'denoiser')
         config = self.denoiser.config
         if config.out_channels != config.in_channels:
@@ -88,6 +90,9 @@ class DPM(BaseModel):
 
         Returns:
             dict[str, Tensor]: ``loss_noise``, scalar.
+
+        Raises:
+            FloatingPointError: If the loss is not finite.
         """
         if mode != 'loss':
             raise ValueError(f'DPM only trains (mode \'loss\'), got {mode!r}; '
@@ -102,7 +107,9 @@ class DPM(BaseModel):
             device=images.device)
         noisy = self.scheduler.add_noise(images, noise, timesteps)
         predicted = self.denoiser(noisy, timesteps).sample
-        return dict(loss_noise=F.mse_loss(predicted.float(), noise))
+        losses = dict(loss_noise=F.mse_loss(predicted.float(), noise))
+        self.finite.check(losses)
+        return losses
 
     def export(self, folder: str, half: bool = False) -> None:
         """Write a diffusers pipeline folder.

@@ -131,7 +131,9 @@ def fixed_statistics(module):
 
 
 def task_losses(losses):
-    return {name: loss for name, loss in losses.items()
+    """The task's, by its own names."""
+    return {'loss' if name == 'loss_task' else name: loss
+            for name, loss in losses.items()
             if not name.startswith(('loss_feature', 'mean_'))}
 
 
@@ -197,22 +199,59 @@ def test_teacher_before_student(joint, batch):
 
 @pytest.mark.parametrize('task', list(TASKS))
 def test_no_label(joint, batch, task):
+    """On one process the task has nothing to say."""
     module = joint(task)
     data = module.data_preprocessor(batch(task, [-1, -1]), True)
     losses = module(**data, mode='loss')
-    ours = {name: loss for name, loss in task_losses(losses).items()
-            if 'loss' in name}
-    assert ours and all(loss.item() == 0 for loss in ours.values())
-    # the same keys as where there are labels, and the samples as they were
-    labelled = module.data_preprocessor(batch(task, [1, 2]), True)
-    assert set(module(**labelled, mode='loss')) == set(losses)
-    if task == 'cls':
-        assert [s.gt_label.item() for s in data['data_samples']] == [-1, -1]
+    assert set(losses) == {'loss_feature', 'mean_t'}
     module.parse_losses(losses)[0].backward()
     for name, p in module.named_parameters():
-        assert p.grad is not None, name
+        in_head = 'head' in name
+        assert (p.grad is None) == in_head, name
+    if task == 'cls':
+        assert [s.gt_label.item() for s in data['data_samples']] == [-1, -1]
+
+
+@pytest.fixture
+def several(tmp_path):
+    """One of several processes; the others have nothing to say, either."""
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('task', list(TASKS))
+def test_no_label_on_one_of_several(joint, batch, task, several):
+    module = joint(task)
+    if task == 'seg':  # would divide zero by zero
+        module.task.decode_head.loss_decode.avg_non_ignore = True
+    module.train()
+    data = module.data_preprocessor(batch(task, [-1, -1]), True)
+    head = module.task.decode_head if task == 'seg' else module.task.head
+    before = copy.deepcopy(head.state_dict())
+    losses = module(**data, mode='loss')
+    ours = task_losses(losses)
+    assert ours and all(loss.item() == 0 for loss in ours.values())
+    assert all('loss' in name for name in ours)  # no accuracy of no label
+    # the same losses as where there are labels, and the samples as they were
+    labelled = module.data_preprocessor(batch(task, [1, 2]), True)
+    assert {name for name in module(**labelled, mode='loss')
+            if 'loss' in name} == {name for name in losses if 'loss' in name}
+    if task == 'cls':
+        assert [s.gt_label.item() for s in data['data_samples']] == [-1, -1]
+    module.zero_grad()
+    module.parse_losses(module(**data, mode='loss'))[0].backward()
+    for name, p in module.named_parameters():
+        assert p.grad is not None and p.grad.isfinite().all(), name
+        assert 'head' not in name or not p.grad.any(), name
     first = next(module.task.backbone.parameters())
     assert first.grad.abs().sum() > 0
+    # a training step of the head was counted once, that with labels
+    counts = [value - before[key] for key, value in head.state_dict().items()
+              if key.endswith('num_batches_tracked')]
+    assert all(count == 1 for count in counts)
+    assert bool(counts) == (task != 'cls')
 
 
 @pytest.mark.parametrize('task', list(TASKS))
@@ -322,8 +361,133 @@ def test_reinforced(joint, batch):
         reward=dict(type='repfusion_mm.ClassificationReward', num_classes=10))
     data = module.data_preprocessor(batch('cls', [1, -1, 3]), True)
     losses = module(**data, mode='loss')
-    assert {'loss', 'loss_feature', 'loss_reward', 'loss_policy',
+    assert {'loss_task', 'loss_feature', 'loss_reward', 'loss_policy',
             'loss_entropy', 'mean_t', 'mean_reward'} == set(losses)
+
+
+class Names(torch.nn.Module):
+    """A head whose values have our names."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = torch.nn.Linear(32, 1)
+
+    def loss(self, feats, data_samples):
+        loss = self.fc(feats[-1]).square().mean()
+        return dict(loss=loss, loss_feature=2 * loss, mean_t=loss.detach(),
+                    loss_list=[loss, loss], score=loss.detach())
+
+
+def test_names_that_are_taken(joint, batch):
+    """`loss` is the sum in the log, and nothing is lost."""
+    module = joint()
+    module.task.head = Names()
+    data = module.data_preprocessor(batch('cls', [1, 2]), True)
+    losses = module(**data, mode='loss')
+    assert set(losses) == {'loss_feature', 'mean_t', 'loss_task', 'score',
+                           'loss_feature_task', 'mean_t_task', 'loss_list'}
+    total, log = module.parse_losses(losses)
+    assert log['loss'] is total
+    torch.testing.assert_close(
+        total, losses['loss_feature'] + 5 * losses['loss_task'])
+    assert log['mean_t_task'] != log['mean_t']
+
+
+def test_sum_in_the_log(joint, batch):
+    """mmpretrain's head calls its own loss so, too."""
+    module = joint()
+    log = module.train_step(batch('cls', [1, -1, 3]), OptimWrapper(
+        torch.optim.SGD(module.parameters(), 0.1)))
+    torch.testing.assert_close(log['loss'],
+                               log['loss_feature'] + log['loss_task'])
+
+
+@pytest.mark.parametrize('task, named', [
+    ('cls', 'loss_task'), ('seg', 'decode.loss_ce'), ('pose', 'loss_kpt')])
+def test_task_loss_is_not_finite(joint, batch, task, named):
+    """While all features still are; the weights stay as they were."""
+    module = joint(task)
+    losses = [part for part in module.task.modules()
+              if hasattr(part, 'loss_weight')]
+    assert len(losses) == 1
+    losses[0].loss_weight = float('inf')
+    before = copy.deepcopy(list(module.parameters()))
+    with pytest.raises(FloatingPointError,
+                       match=f'infinity in {named}; stopped before'):
+        module.train_step(batch(task, [1, -1, 3]), OptimWrapper(
+            torch.optim.SGD(module.parameters(), 0.1)))
+    for one, other in zip(module.parameters(), before):
+        assert torch.equal(one, other)
+
+
+def test_another_ignored_index(joint, batch):
+    """Zero is no class: a mask of nothing but zeros is no label."""
+    task = segmentor()
+    task['decode_head']['ignore_index'] = 0
+    module = joint(task).train()
+    fixed_statistics(module)
+    data = batch('seg', [0, 1, 2])
+    module.check_samples(data['data_samples'])
+    assert [sample.labelled for sample in data['data_samples']] == [
+        False, True, True]
+    data = module.data_preprocessor(data, True)
+    stock = module.task.loss(data['inputs'][1:], data['data_samples'][1:])
+    torch.testing.assert_close(task_losses(module(**data, mode='loss')),
+                               stock)
+    with pytest.raises(ValueError, match='255.*`task.decode_head.ignore_index'
+                       '`, 0.*FewLabels.*`ignore_index=0`'):
+        module.check_samples(batch('seg', [-1])['data_samples'])
+
+
+def test_reward_ignores_what_the_head_does(joint):
+    task = segmentor()
+    task['decode_head']['ignore_index'] = 0
+    parts = dict(time_sampler=dict(type='repfusion_mm.ReinforcedTime'))
+    reward = dict(type='repfusion_mm.SegmentationReward', num_classes=5)
+    with pytest.raises(ValueError, match='`reward.ignore_index` is 255, but '
+                       '`task.decode_head.ignore_index` is 0'):
+        joint(task, reward=reward, **parts)
+    joint(task, reward=dict(reward, ignore_index=0), init=False, **parts)
+
+
+@pytest.mark.parametrize('head', [
+    dict(num_classes=1), dict(num_classes=2, out_channels=1)])
+def test_one_channel(joint, batch, head):
+    task = segmentor()
+    task['decode_head'].update(head, loss_decode=dict(
+        type='CrossEntropyLoss', use_sigmoid=True))
+    module = joint(task)
+    for labels in ([0, 1, -1], [-1, -1, 0], [1, 1, 1]):
+        data = batch('seg', labels)
+        module.check_samples(data['data_samples'])
+        losses = module(**module.data_preprocessor(data, True), mode='loss')
+        assert losses['decode.loss_ce'] > 0
+    with pytest.raises(ValueError, match='class ids 2.*expected 0 to 1'):
+        module.check_samples(batch('seg', [0, 2])['data_samples'])
+
+
+@pytest.mark.parametrize('labels', [[1, -1, -1], [-1, 2, 3]])
+def test_pooling_head(joint, batch, labels):
+    """One labelled image has nothing to compare its pooled map with."""
+    task = segmentor()
+    task['decode_head'].update(type='PSPHead')
+    task['decode_head'].pop('num_convs')
+    module = joint(task).train()
+    optim_wrapper = OptimWrapper(torch.optim.SGD(module.parameters(), 0.1))
+    log = module.train_step(batch('seg', labels), optim_wrapper)
+    assert log['decode.loss_ce'] > 0
+
+
+def test_pictures_are_no_masks(joint, batch):
+    from mmengine.structures import PixelData
+    module = joint('seg')
+    data = batch('seg', [1, 2])
+    data['data_samples'][1].set_metainfo(dict(seg_map_path='b.png'))
+    data['data_samples'][1].gt_sem_seg = PixelData(
+        data=torch.zeros(32, 32, 3, dtype=torch.long))
+    with pytest.raises(ValueError, match="'b.png' is a picture of 3 chan.*"
+                       'data_prefix.seg_map_path.*Convert the colours'):
+        module.check_samples(data['data_samples'])
 
 
 def test_unknown_tap(joint):

@@ -21,6 +21,7 @@ from torch.utils._python_dispatch import (
 from torch.utils._pytree import tree_flatten
 
 from repfusion_mm.hooks import TimeSamplerHook
+from repfusion_mm.models.distillers.mix_apart import MixApart
 from repfusion_mm.models.without_waiting import without_waiting
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
@@ -233,7 +234,7 @@ def test_fake_gpu_notices(prepared, samples, gpu):
     """One that reads the labels, as this did before, is caught."""
     model = prepared.to(gpu)
     labels = [sample.to(gpu) for sample in samples([1, 2, -1, 4])]
-    model.finite.check = lambda features, losses: bool(
+    model.finite.check = lambda losses: bool(
         sum(losses.values()).isfinite())
     with pytest.raises(DataDependentOutputException):
         model(torch.zeros(4, 3, 16, 16, device=gpu), labels, mode='loss')
@@ -261,9 +262,33 @@ def test_joint(joint, checked, samples, gpu):
     assert {'loss', 'loss_feature'} <= set(names)
 
 
+@pytest.mark.parametrize('joint', [dict(
+    type='StackedLinearClsHead', num_classes=10, in_channels=32,
+    mid_channels=[8], norm_cfg=dict(type='BN1d'))], indirect=True)
+def test_joint_head_that_sees_all(joint, checked, gpu):
+    """Rows of what it puts out are taken without a wait, too."""
+    model, labels = joint.to(gpu), [sample.to(gpu) for sample in checked]
+    losses = model(torch.zeros(4, 3, 16, 16, device=gpu), labels, mode='loss')
+    assert losses['loss_task'].device.type == 'cuda'
+
+
+def test_mixed_apart(checked, gpu):
+    """Labelled images with each other, and nobody asks which they are."""
+    apart = MixApart(lambda images, scores: (images.flip(0), scores.flip(0)))
+    batch = [sample.to(gpu) for sample in checked]
+    apart.before(type('', (), dict(to_onehot=True)), (
+        dict(data_samples=batch), ))
+    images, scores = apart(torch.zeros(4, 3, 16, 16, device=gpu),
+                           torch.zeros(4, 10, device=gpu))
+    assert images.device.type == scores.device.type == 'cuda'
+    apart.after(None, (), dict(data_samples=batch))
+
+
 @pytest.fixture
-def joint(build, pipeline_folder):
+def joint(build, pipeline_folder, request):
     """A classifier, distilled while it is trained, on the CPU still."""
+    head = getattr(request, 'param', dict(
+        type='LinearClsHead', num_classes=10, in_channels=32))
     module = build(dict(
         type='repfusion_mm.JointRepFusion',
         task=dict(
@@ -271,7 +296,7 @@ def joint(build, pipeline_folder):
             backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4,
                           base_channels=4),
             neck=dict(type='GlobalAveragePooling'),
-            head=dict(type='LinearClsHead', num_classes=10, in_channels=32)),
+            head=head),
         teacher=dict(type='repfusion_mm.UNetTeacher',
                      pretrained=pipeline_folder),
         time_sampler=dict(type='repfusion_mm.UniformTime'),

@@ -168,3 +168,10 @@ def test_unknown_denoiser_argument(build, tiny):
 def test_class_conditional(build, tiny, condition):
     with pytest.raises(ValueError, match='`denoiser`.*class-conditional'):
         build(dict(type='repfusion_mm.DPM', denoiser=dict(tiny, **condition)))
+
+
+def test_not_finite(build, tiny):
+    module = build(dict(type='repfusion_mm.DPM', denoiser=tiny))
+    inputs = torch.full((2, 3, 16, 16), float('nan'))
+    with pytest.raises(FloatingPointError, match='loss_noise; stopped before'):
+        module(inputs)

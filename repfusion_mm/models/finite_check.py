@@ -1,6 +1,6 @@
 """Whether the numbers of a step are finite, without waiting for a GPU."""
 from collections import deque
-from typing import Dict, List, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -17,28 +17,46 @@ class FiniteCheck:
     """
 
     def __init__(self) -> None:
+        self._features: List[Tuple[str, Tensor]] = []
         self._on_the_way: deque = deque()
 
     def __deepcopy__(self, memo: dict) -> 'FiniteCheck':
         return type(self)()  # what is on the way is the original's
 
-    def check(self, features: List[Tuple[str, Tensor]],
-              losses: Dict[str, Tensor]) -> None:
-        """Look at the numbers of a step.
+    def note(self, features: Sequence[Tuple[str, Tensor]]) -> None:
+        """Look at the features of a step, which may be the cause.
+
+        No more is kept of them than whether they are finite.
 
         Args:
-            features (list[tuple]): What to call each, and its values; looked
-                at to name the cause where a loss is not finite.
-            losses (dict[str, Tensor]): Of any shape, by name.
+            features (Sequence[tuple]): What to call each, and its values.
+        """
+        self._features = [(name, _is_finite(value))
+                          for name, value in features]
+
+    def check(self, losses: Dict[str, Any]) -> None:
+        """Look at the losses of a step, all of them, at its end.
+
+        Args:
+            losses (dict[str, Tensor or list[Tensor]]): Of any shape, by name;
+                those with ``loss`` in it are minimised, and looked at.
 
         Raises:
             FloatingPointError: If a loss of this step, or on a GPU of a step
-                before, is not finite.
+                before, is not finite. Features that :meth:`note` found not
+                finite are named as the cause, or else the losses.
         """
-        numbers = [*losses.values(), *(value for _, value in features)]
-        finite = torch.stack([value.detach().isfinite().all()
-                              for value in numbers])
-        names = list(losses), [name for name, _ in features]
+        features, self._features = self._features, []
+        flags = [(name, _is_finite(value)) for name, values in losses.items()
+                 if 'loss' in name
+                 for value in (values if isinstance(values, (list, tuple))
+                               else [values])]
+        if not flags:
+            return
+        names = [name for name, _ in flags], [name for name, _ in features]
+        device = flags[0][1].device
+        finite = torch.stack([flag.to(device, non_blocking=True)
+                              for _, flag in flags + features])
         if finite.device.type != 'cuda':
             _look(*names, finite, 'stopped before the weights are changed')
             return
@@ -63,6 +81,10 @@ class FiniteCheck:
         names, host, _ = self._on_the_way.popleft()
         _look(*names, host, 'the weights have been changed since; go on from '
               'the last checkpoint')
+
+
+def _is_finite(value: Tensor) -> Tensor:
+    return value.detach().isfinite().all()
 
 
 def _look(losses: list, features: list, finite: Tensor, state: str) -> None:

@@ -3,8 +3,8 @@ import copy
 import pytest
 import torch
 
-from repfusion_mm.models.distillers import finite_check
-from repfusion_mm.models.distillers.finite_check import FiniteCheck
+from repfusion_mm.models import finite_check
+from repfusion_mm.models.finite_check import FiniteCheck
 
 
 class Event:
@@ -44,38 +44,57 @@ def late(monkeypatch):
     Event.now = Event.made = 0
 
 
+def step(check, features, losses):
+    check.note(features)
+    check.check(losses)
+
+
 GOOD, BAD = torch.ones(2, 3), torch.tensor([1., float('nan')])
 
 
 def test_at_once():
     check = FiniteCheck()
-    check.check([('z', GOOD)], {'loss': GOOD.sum()})
-    check.check([('z', BAD)], {'loss': GOOD.sum()})  # no loss is made of it
+    step(check, [('z', GOOD)], {'loss': GOOD.sum()})
+    step(check, [('z', BAD)], {'loss': GOOD.sum()})  # no loss is made of it
     with pytest.raises(FloatingPointError,
                        match='in a, z; stopped before the weights are chan'):
-        check.check([('a', BAD), ('z', BAD), ('z', GOOD), ('z', BAD)],
-                    {'loss': BAD.sum()})
+        step(check, [('a', BAD), ('z', BAD), ('z', GOOD), ('z', BAD)],
+             {'loss': BAD.sum()})
+    # what the step before had is forgotten
+    with pytest.raises(FloatingPointError, match='in loss_c; stopped'):
+        check.check({'loss_c': BAD})
     with pytest.raises(FloatingPointError, match='in loss_b; stopped'):
-        check.check([('a', GOOD)], {'loss_a': GOOD, 'loss_b': 1 / (GOOD - 1)})
+        step(check, [('a', GOOD)], {'loss_a': GOOD, 'loss_b': 1 / (GOOD - 1)})
 
 
 def test_when_it_arrives(late):
     check = FiniteCheck()
-    check.check([('z', GOOD)], {'loss': GOOD})
-    check.check([('z', BAD)], {'loss': BAD})
+    step(check, [('z', GOOD)], {'loss': GOOD})
+    step(check, [('z', BAD)], {'loss': BAD})
     Event.now = 1  # the step before has arrived, the bad one not yet
-    check.check([('z', GOOD)], {'loss': GOOD})
+    step(check, [('z', GOOD)], {'loss': GOOD})
     Event.now = 2
     with pytest.raises(FloatingPointError, match='in z; the weights have'):
-        check.check([('z', GOOD)], {'loss': GOOD})
+        step(check, [('z', GOOD)], {'loss': GOOD})
 
 
 def test_wait(late):
     check = FiniteCheck()
-    check.check([('z', GOOD)], {'loss': GOOD})
+    step(check, [('z', GOOD)], {'loss': GOOD})
     check.wait()
-    check.check([('z', GOOD)], {'loss': BAD})
+    step(check, [('z', GOOD)], {'loss': BAD})
     copy.deepcopy(check).wait()  # a copy (EMA) answers for its own steps
     with pytest.raises(FloatingPointError, match='in loss; the weights have'):
         check.wait()
     check.wait()  # said once
+
+
+def test_what_is_minimised():
+    """What is only logged may be anything; a loss may be a list."""
+    check = FiniteCheck()
+    check.check({'decode.acc_seg': BAD, 'mean_reward': BAD})
+    check.check({'decode.acc_seg': BAD, 'loss_cls': [GOOD, GOOD]})
+    with pytest.raises(FloatingPointError, match='in decode.loss_ce;'):
+        check.check({'decode.loss_ce': BAD, 'aux.loss_ce': GOOD})
+    with pytest.raises(FloatingPointError, match='in loss_cls;'):
+        check.check({'loss_cls': [GOOD, BAD]})

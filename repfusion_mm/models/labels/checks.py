@@ -1,0 +1,92 @@
+"""Labels that nothing can be learnt from are refused."""
+from typing import Any, Sequence
+
+from torch import Tensor
+
+UNLABELLED_PIXEL = 255  # mmseg's default; a head may have another
+
+
+def check_classes(labels: Tensor, num_classes: int) -> None:
+    """Refuse class indices that are no class; those on a GPU pass.
+
+    Args:
+        labels (Tensor): Of any shape, -1 where a sample is unlabelled.
+        num_classes (int): As in the reward that reads them.
+
+    Raises:
+        ValueError: If there is another index.
+    """
+    # a GPU would have to be waited for; there `check_dataset` has looked
+    if labels.device.type != 'cpu':
+        return
+    wrong = labels[(labels < -1) | (labels >= num_classes)]
+    if len(wrong):
+        raise ValueError(
+            f'`gt_label` is {int(wrong[0])}, but `reward.num_classes` is '
+            f'{num_classes}: expected 0 to {num_classes - 1}, or -1 where the '
+            'image is unlabelled')
+
+
+def check_masks(data_samples: Sequence,
+                num_classes: int,
+                ignore_index: int = UNLABELLED_PIXEL,
+                key: str = 'reward') -> None:
+    """Refuse masks that hold what is no class, or that are pictures.
+
+    What they hold is not looked at on a GPU.
+
+    Args:
+        data_samples (Sequence[SegDataSample]): mmseg's; one without a
+            ``gt_sem_seg`` passes.
+        num_classes (int): Classes are 0 to ``num_classes`` - 1.
+        ignore_index (int): What unlabelled pixels hold. Defaults to 255.
+        key (str): The config key of what has these two, for the error
+            message.
+
+    Raises:
+        ValueError: If there is another id, or a mask has colours. The file
+            is named.
+    """
+    for sample in data_samples:
+        if sample.get('gt_sem_seg') is None:
+            continue
+        mask = sample.gt_sem_seg.data
+        if len(mask) != 1 and mask.shape[-1] <= 4:
+            raise ValueError(
+                f'the mask of {file_of(sample)} is a picture of '
+                f'{mask.shape[-1]} channels, (height, width, channels) = '
+                f'{tuple(mask.shape)}: the files under `data_prefix.'
+                'seg_map_path` of the data set must hold one class id a '
+                'pixel, in one channel, (height, width). Convert the colours '
+                'to ids once; a PNG with a palette is read as ids by '
+                "`LoadAnnotations(imdecode_backend='pillow')`")
+        if mask.device.type != 'cpu':  # it would have to be waited for
+            continue
+        mask = mask.long()
+        wrong = (mask != ignore_index) & ((mask < 0) | (mask >= num_classes))
+        if wrong.any():
+            ids = mask[wrong].unique().tolist()
+            raise ValueError(
+                f'the mask of {file_of(sample)} has the class ids '
+                f'{", ".join(map(str, ids))}, but `{key}.num_classes` is '
+                f'{num_classes}: expected 0 to {num_classes - 1}, or '
+                f'`{key}.ignore_index`, {ignore_index}, where a pixel is '
+                'unlabelled' + (
+                    f'. If it is FewLabels that puts {UNLABELLED_PIXEL} '
+                    f'there, give it `ignore_index={ignore_index}`; if it is '
+                    'the padding, give `data_preprocessor` '
+                    f'`seg_pad_val={ignore_index}`'
+                    if UNLABELLED_PIXEL in ids else ''))
+
+
+def file_of(sample: Any) -> str:
+    """What to call a sample in an error message.
+
+    Args:
+        sample (BaseDataElement): Of any library.
+
+    Returns:
+        str: The file of its label, or of its image, or else its type.
+    """
+    path = sample.get('seg_map_path') or sample.get('img_path')
+    return repr(path) if path else f'a {type(sample).__name__}'
