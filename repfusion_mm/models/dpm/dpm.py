@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from repfusion_mm.registry import MODELS
 
 from ..building import preprocessor_config
-from ..raw_images import CHANNEL_ORDERS, raw_images
+from ..raw_images import build_raw_image
 from .build_denoiser import build_denoiser
 from .denoiser_input import denoiser_input
 from .image_size import denoiser_size
@@ -37,6 +37,9 @@ class DPM(BaseModel):
             images come as they are, 0 to 255.
         channel_order (str): Order of the channels behind the preprocessor,
             ``'rgb'`` or ``'bgr'``. Defaults to ``'rgb'``.
+        raw_image (dict, optional): What the pipeline gives, where it is not
+            pixels of 0 to 255 in one or three channels: ``range``, ``mean``,
+            ``std``, ``channels`` of :class:`RawImage`. Defaults to None.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS
     2020, algorithm 1.
@@ -54,13 +57,11 @@ class DPM(BaseModel):
                  num_timesteps: int = 1000,
                  beta_schedule: str = 'linear',
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
-                 channel_order: str = 'rgb') -> None:
+                 channel_order: str = 'rgb',
+                 raw_image: Optional[dict] = None) -> None:
         super().__init__(preprocessor_config(data_preprocessor))
         from diffusers import DDPMScheduler
-        if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(f'`channel_order` is {channel_order!r}, expected '
-                             f'one of {CHANNEL_ORDERS}')
-        self.channel_order = channel_order
+        self.raw_image = build_raw_image(raw_image, channel_order)
         self.denoiser = build_denoiser(denoiser, 'denoiser')
         config = self.denoiser.config
         if config.out_channels != config.in_channels:
@@ -90,8 +91,7 @@ class DPM(BaseModel):
         if mode != 'loss':
             raise ValueError(f'DPM only trains (mode \'loss\'), got {mode!r}; '
                              'export it and sample with diffusers')
-        images = raw_images(inputs, self.data_preprocessor,
-                            self.channel_order)
+        images = self.raw_image(inputs, self.data_preprocessor)
         images = denoiser_input(images, self.denoiser.config.in_channels,
                                 self.image_size)
         noise = torch.randn_like(images)
