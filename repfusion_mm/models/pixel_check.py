@@ -1,4 +1,5 @@
 """Whether what a teacher is about to be shown are images at all."""
+from collections import deque
 from typing import Sequence
 
 import torch
@@ -20,7 +21,10 @@ class PixelCheck:
     to black are too if they are no whole levels, as pixels of 0 to 1 and
     normalised ones are not; dark photos of 8 bit are. A batch without any
     contrast tells nothing. When two batches have been images nothing is
-    looked at any more, so that no later step waits for a GPU.
+    looked at any more.
+
+    A GPU is not waited for: its answer is read with one of the next batches,
+    when it has arrived.
 
     Args:
         key (str): The config key of the range, for error messages.
@@ -33,40 +37,57 @@ class PixelCheck:
     def __init__(self, key: str, range: Sequence[float]) -> None:
         self.key, self.range = key, tuple(range)
         self._clear, self._binary, self._looks = 0, 0, 0
+        self._on_the_way: deque = deque()
+
+    def __deepcopy__(self, memo: dict) -> 'PixelCheck':
+        return type(self)(self.key, self.range)  # an event cannot be copied
 
     @property
     def is_needed(self) -> bool:
         return self._clear < ENOUGH and self._looks < LONGEST
 
     def look(self, levels: Tensor, padding: Tensor) -> None:
-        """Look at a batch, which waits for its values.
+        """Look at a batch.
 
         Args:
             levels (Tensor): 0 to 255 if all is well, (N, C, H, W).
             padding (Tensor): What of it is padding, bool, alike.
 
         Raises:
-            ValueError: If these are no images of the range.
+            ValueError: If these, or on a GPU those of a batch before, are no
+                images of the range.
         """
-        self._looks += 1
-        levels = levels.detach()[~padding]
-        if not len(levels):
+        levels = levels.detach()
+        rough = (levels - levels.round()).abs()
+        numbers = torch.stack([
+            levels.masked_fill(padding, torch.inf).min(),
+            levels.masked_fill(padding, -torch.inf).max(),
+            rough.masked_fill(padding, 0).max()])
+        if numbers.device.type != 'cuda':
+            self._judge(*numbers.tolist())
             return
-        low, high, rough = torch.stack([
-            levels.min(), levels.max(),
-            (levels - levels.round()).abs().max()]).tolist()
+        host = numbers.to('cpu', non_blocking=True)  # into pinned memory
+        arrived = torch.cuda.Event()
+        arrived.record()
+        self._on_the_way.append((host, arrived))
+        while self._on_the_way and self._on_the_way[0][-1].query():
+            self._judge(*self._on_the_way.popleft()[0].tolist())
+
+    def _judge(self, low: float, high: float, rough: float) -> None:
+        self._looks += 1
+        if low > high:  # nothing but padding
+            return
         if not (low >= LOWEST and high <= HIGHEST):  # nor NaN
-            self._refuse(low, high, 'no image of that range')
+            self._refuse(low, high, 'no image')
         contrast, whole = high - low > 0.01, rough < 0.02
         dark = low >= -DARK and high <= DARK or low < -0.5 and high <= DIM
         if dark and contrast and not whole:
             self._refuse(low, high, 'all but a black square')
         # black and white of 0 and 1 are whole levels, too; of an album of
         # photos, not all are as dark as that
-        self._binary += low == 0 and high == 1
+        self._binary += whole and low >= 0 and high == 1
         if self._binary == LONGEST:
-            self._refuse(low, high, 'all but a black square, for '
-                         f'{LONGEST} batches')
+            self._refuse(low, high, 'all but a black square')
         self._clear += contrast and not dark
 
     def _refuse(self, low: float, high: float, seen: str) -> None:

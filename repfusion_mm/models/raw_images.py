@@ -66,7 +66,7 @@ class RawImage(nn.Module):
                 name, None if values is None else
                 torch.tensor(values, dtype=torch.float32).view(-1, 1, 1),
                 persistent=False)
-        self._check: Optional[PixelCheck] = PixelCheck(key, range)
+        self._check = PixelCheck(key, range)
 
     def forward(self, inputs: Tensor, data_preprocessor: nn.Module) -> Tensor:
         """Raw images of a batch; of the first batches, checked.
@@ -85,10 +85,12 @@ class RawImage(nn.Module):
                 ``range``.
         """
         images = self._levels(inputs, data_preprocessor)
-        if self._check is not None and self._check.is_needed:
-            padding = getattr(data_preprocessor, 'pad_value',
-                              getattr(data_preprocessor, 'pad_val', None))
-            self._check.look(images, self._picked(inputs) == padding)
+        if self._check.is_needed:
+            padding = getattr(data_preprocessor, 'pad_val', getattr(
+                data_preprocessor, 'pad_value', None))
+            padded = torch.zeros_like(images, dtype=torch.bool) \
+                if padding is None else self._picked(inputs) == padding
+            self._check.look(images, padded)
         return self._as_rgb(images)
 
     def invert(self, inputs: Tensor, data_preprocessor: nn.Module) -> Tensor:

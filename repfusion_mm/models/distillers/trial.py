@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..taps import Taps
 
 STRIDE = 64  # any downsampling can take its multiples
-USUAL = 224  # that students of a fixed size are made for
+USUAL = 224, 256  # that students of a fixed size are made for
 KEY = 'connections.student_tap'
 
 
@@ -108,7 +108,7 @@ def trial_sizes(trial_size: Any, student: nn.Module, config: Any,
                 if _pair(getattr(module, name, None))), None)
     sizes = [_configured(config, 'img_size'), own,
              getattr(data_preprocessor, 'size', None),
-             math.ceil(max(teacher_size) / STRIDE) * STRIDE, USUAL]
+             math.ceil(max(teacher_size) / STRIDE) * STRIDE, *USUAL]
     return list(dict.fromkeys(filter(None, map(_pair, sizes))))
 
 
