@@ -8,6 +8,9 @@ from mmengine.model import is_model_wrapper
 from repfusion_mm.models.dpm.sample_grid import sample_grid
 from repfusion_mm.registry import HOOKS
 
+from .bare_model import bare_model
+from .run_checks import check_loop
+
 
 @HOOKS.register_module()
 class DPMExportHook(Hook):
@@ -35,6 +38,18 @@ class DPMExportHook(Hook):
         self.num_samples = num_samples
         self.sampling_steps = sampling_steps
         self.half = half
+
+    def before_train(self, runner) -> None:
+        """Refuse a run that validates, which a :class:`DPM` cannot.
+
+        Args:
+            runner (Runner): Its model is a :class:`DPM`.
+
+        Raises:
+            ValueError: If it does.
+        """
+        if runner.val_loop is not None:
+            check_loop(bare_model(runner), 'val')
 
     @master_only
     def after_train(self, runner) -> None:

@@ -88,7 +88,6 @@ class JointRepFusion(Distiller):
         ...              loss=dict(type='repfusion_mm.HintLoss', pool=True))
         ...     ])
     """
-
     def __init__(self,
                  task: dict,
                  teacher: dict,

@@ -92,6 +92,7 @@ class RepFusion(Distiller):
         ...              loss=dict(type='repfusion_mm.HintLoss', pool=True))
         ...     ])
     """
+    predicts = False
 
     def __init__(self,
                  backbone: dict,
@@ -137,7 +138,9 @@ class RepFusion(Distiller):
         if mode == 'tensor':
             return self.backbone(inputs)
         raise ValueError(f'mode {mode!r}: stage 1 trains a backbone, which '
-                         'predicts nothing; use it in a task of stage 2')
+                         'predicts nothing: set `val_dataloader`, `val_cfg` '
+                         'and `val_evaluator` to None, and use the backbone '
+                         'in a task of stage 2')
 
     def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
         """One step of distillation.

@@ -51,6 +51,7 @@ class DPM(BaseModel):
         ...                   down_block_types=('DownBlock2D', 'DownBlock2D'),
         ...                   up_block_types=('UpBlock2D', 'UpBlock2D')))
     """
+    predicts = False
 
     def __init__(self,
                  denoiser: dict,
