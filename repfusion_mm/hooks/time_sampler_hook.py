@@ -59,6 +59,12 @@ class TimeSamplerHook(Hook):
     def __init__(self,
                  schedules: Optional[Sequence[dict]] = None,
                  interval: int = 50) -> None:
+        for schedule in schedules or []:
+            if not isinstance(schedule, dict) or \
+                    not {'attribute', 'end'} <= set(schedule):
+                raise ValueError(
+                    f'`schedules` is {schedules!r}, expected a list of dicts, '
+                    'each with an `attribute` and its `end`')
         self.schedules = None if schedules is None else [
             Schedule(**schedule) for schedule in schedules]
         self.interval = interval

@@ -77,7 +77,11 @@ class PixelCheck:
         self._looks += 1
         if low > high:  # nothing but padding
             return
-        if not (low >= LOWEST and high <= HIGHEST):  # nor NaN
+        if not low <= high:
+            raise ValueError('the images of a batch hold NaN behind the '
+                             'inverse of the `data_preprocessor`: is one of '
+                             'its `std` 0, or an image in a file broken?')
+        if low < LOWEST or high > HIGHEST:
             self._refuse(low, high, 'no image')
         contrast, whole = high - low > 0.01, rough < 0.02
         dark = low >= -DARK and high <= DARK or low < -0.5 and high <= DIM

@@ -280,17 +280,10 @@ class Distiller(BaseModel):
                         self.data_preprocessor, self.teacher.image_size))
         self.raw_image.check_channels(trial.channels)
         self.taps, self.in_channels = trial.taps, trial.channels
-        self.regressor = None
         shapes = dict(self.taps.shapes)
+        self.regressor = None
         if regressor is not None:
-            self.regressor = build_part(
-                'regressor', regressor,
-                in_channels=[f.size(1) for f in _as_tuple(trial.output)]
-            ).eval()
-            with torch.no_grad():
-                shapes.update((tap, tuple(feature.shape[1:])) for tap, feature
-                              in self._regress(trial.output).items())
-            self.regressor.train()
+            shapes.update(self._build_regressor(regressor, trial.output))
         for path in paths:
             if path not in shapes:
                 raise ValueError(
@@ -298,6 +291,31 @@ class Distiller(BaseModel):
                     + ('there is no `regressor`' if regressor is None else
                        f'`regressor` gives {nearest(path, shapes)}'))
         return shapes
+
+    def _build_regressor(self, regressor: dict,
+                         output: Any) -> Dict[str, tuple]:
+        """Build it for what the student gives; returns its taps' shapes."""
+        given = _as_tuple(output)
+        if not all(isinstance(feature, Tensor) for feature in given):
+            raise ValueError(
+                '`regressor` takes tensors, but the student gives '
+                f'{[type(feature).__name__ for feature in given]}; tap its '
+                'modules without a regressor')
+        self.regressor = build_part(
+            'regressor', regressor,
+            in_channels=[feature.size(1) for feature in given]).eval()
+        try:
+            with torch.no_grad():
+                features = self._regress(output)
+        except Exception as error:  # in the words of whatever it is
+            raise ValueError(
+                f'`regressor` {type(self.regressor).__name__} does not take '
+                'what the student gives, of shapes '
+                f'{[tuple(feature.shape) for feature in given]}: {error}'
+            ) from error
+        self.regressor.train()
+        return {tap: tuple(feature.shape[1:])
+                for tap, feature in features.items()}
 
     def _regress(self, output: Any) -> Dict[str, Tensor]:
         """The regressor's features, by tap."""

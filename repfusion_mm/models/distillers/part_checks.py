@@ -16,11 +16,16 @@ def check_pairs(connections: Sequence[dict]) -> None:
     if not connections:
         raise ValueError('`connections` is empty: the student would learn '
                          'nothing')
+    if not isinstance(connections, (list, tuple)):
+        raise ValueError(f'`connections` is {connections!r}, expected a list '
+                         'of dicts, each with `student_tap` and `teacher_tap`')
     for index, connection in enumerate(connections):
         for key in ('student_tap', 'teacher_tap'):
-            if key not in connection:
-                raise ValueError(f'`connections[{index}]` has no `{key}`: '
-                                 f'{connection}')
+            if not isinstance(connection, dict) or not isinstance(
+                    connection.get(key), str):
+                raise ValueError(
+                    f'`connections[{index}]` has no `{key}` that is a module '
+                    f'path or \'out.<i>\': {connection!r}')
     pairs = [(connection['student_tap'], connection['teacher_tap'])
              for connection in connections]
     for pair in pairs:
