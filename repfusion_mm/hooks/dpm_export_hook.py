@@ -35,6 +35,11 @@ class DPMExportHook(Hook):
     def __init__(self, num_samples: int = 16,
                  sampling_steps: int = 50,
                  half: bool = False) -> None:
+        if num_samples < 0 or sampling_steps < 1:
+            raise ValueError(
+                'DPMExportHook needs `num_samples` of at least 0 and '
+                f'`sampling_steps` of at least 1, got {num_samples} and '
+                f'{sampling_steps}')
         self.num_samples = num_samples
         self.sampling_steps = sampling_steps
         self.half = half

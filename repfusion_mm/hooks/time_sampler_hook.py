@@ -131,7 +131,9 @@ class TimeSamplerHook(Hook):
             data_batch (dict): As the dataloader gives it.
         """
         model = bare_model(runner)
-        model.check_samples((data_batch or {}).get('data_samples') or [])
+        data_batch = data_batch or {}
+        model.check_channels(data_batch.get('inputs'), preprocessed=False)
+        model.check_samples(data_batch.get('data_samples') or [])
         for schedule, start in zip(self.schedules, self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \
                 if schedule.by_epoch else (runner.iter, runner.max_iters)

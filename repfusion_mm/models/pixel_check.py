@@ -82,16 +82,16 @@ class PixelCheck:
                              'inverse of the `data_preprocessor`: is one of '
                              'its `std` 0, or an image in a file broken?')
         if low < LOWEST or high > HIGHEST:
-            self._refuse(low, high, 'no image')
+            self._refuse(low, high, 'hardly an image')
         contrast, whole = high - low > 0.01, rough < 0.02
         dark = low >= -DARK and high <= DARK or low < -0.5 and high <= DIM
         if dark and contrast and not whole:
-            self._refuse(low, high, 'all but a black square')
+            self._refuse(low, high, 'little but black')
         # black and white of 0 and 1 are whole levels, too; of an album of
         # photos, not all are as dark as that
         self._binary += whole and low >= 0 and high == 1
         if self._binary == LONGEST:
-            self._refuse(low, high, 'all but a black square')
+            self._refuse(low, high, 'little but black')
         self._clear += contrast and not dark
 
     def _refuse(self, low: float, high: float, seen: str) -> None:

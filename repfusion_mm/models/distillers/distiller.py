@@ -199,12 +199,7 @@ class Distiller(BaseModel):
             TeachersView: For :meth:`distillation_loss`.
         """
         images = self.raw_image(inputs, self.data_preprocessor)
-        if inputs.size(1) != self.in_channels:
-            raise ValueError(
-                f'the images have {inputs.size(1)} channels and the student '
-                f'takes {self.in_channels}: set `in_channels` in the backbone '
-                'to what the pipeline gives, or let `LoadImageFromFile('
-                'color_type=...)` load as many')
+        self.check_channels(inputs)
         sample = self.time_sampler(images)
         self.timesteps = sample.timesteps
         told = self.teacher.read_samples(data_samples)
@@ -253,6 +248,29 @@ class Distiller(BaseModel):
                                      *(('teacher\'s', one) for one in ranges)]
              for tap, feature in features.items()], losses)
         return losses
+
+    def check_channels(self, inputs: Any, preprocessed: bool = True) -> None:
+        """Whether a batch has images of as many channels as the student takes.
+
+        Args:
+            inputs (Tensor or list[Tensor], optional): The images, (N, C, H,
+                W) or each (C, H, W); what is neither is not looked at.
+            preprocessed (bool): If they are not yet, grey ones may still
+                become coloured. Defaults to True.
+
+        Raises:
+            ValueError: If it has not.
+        """
+        image = inputs[0] if isinstance(inputs, (Tensor, list)) else None
+        if not isinstance(image, Tensor) or image.dim() != 3:
+            return
+        channels = image.size(0)
+        if channels != self.in_channels and (preprocessed or channels != 1):
+            raise ValueError(
+                f'the images have {channels} channels and the student takes '
+                f'{self.in_channels}: set `in_channels` in the backbone to '
+                'what the pipeline gives, or let `LoadImageFromFile('
+                'color_type=...)` load as many')
 
     def check_samples(self, data_samples: Sequence) -> None:
         """Look at a batch's labels while they are in the host's memory.

@@ -113,6 +113,9 @@ class JointRepFusion(Distiller):
                              'mmpose.TopdownPoseEstimator')
         super().__init__(task.data_preprocessor, channel_order, raw_image,
                          trial_size, channels_last, compile, init_cfg)
+        if not isinstance(distill_weight, (int, float)) or distill_weight < 0:
+            raise ValueError(f'`distill_weight` is {distill_weight!r}, '
+                             'expected a number of at least 0')
         self.task = task
         self.distill_weight = distill_weight
         self._no_teacher: Optional[Exception] = None

@@ -72,8 +72,18 @@ class DPM(BaseModel):
                 f'{config.in_channels}')
         self.image_size: Sequence[int] = denoiser_size(
             None, config, 'denoiser.sample_size')
-        self.scheduler = DDPMScheduler(
-            num_train_timesteps=num_timesteps, beta_schedule=beta_schedule)
+        if not isinstance(num_timesteps, int) or num_timesteps < 1:
+            raise ValueError(f'`num_timesteps` is {num_timesteps!r}, expected '
+                             'a whole number of at least 1')
+        try:
+            self.scheduler = DDPMScheduler(
+                num_train_timesteps=num_timesteps,
+                beta_schedule=beta_schedule)
+        except NotImplementedError as error:
+            raise ValueError(
+                f'`beta_schedule` is {beta_schedule!r}, expected one that '
+                'diffusers\' DDPMScheduler knows, such as \'linear\' or '
+                '\'squaredcos_cap_v2\'') from error
 
     def forward(self,
                 inputs: Tensor,
