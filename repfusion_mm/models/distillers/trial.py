@@ -126,12 +126,14 @@ def _in_training(student: nn.Module, paths: Sequence[str],
 
 @contextmanager
 def _in_evaluation(student: nn.Module):
-    training = student.training
+    modes = [(module, module.training) for module in student.modules()]
     student.eval()
     try:
         yield
     finally:
-        student.train(training)
+        student.train(dict(modes)[student])
+        for module, training in modes:
+            module.training = training
 
 
 @contextmanager
