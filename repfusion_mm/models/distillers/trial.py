@@ -55,24 +55,24 @@ def try_student(student: nn.Module, paths: Sequence[str],
         ValueError: If it takes none, or a tap does not exist.
     """
     device = next(student.parameters()).device
-    refused = []
+    refused: List[Tuple[tuple, Exception]] = []
     with torch.no_grad(), _same_random_state(device):
+        trained = _trained_copy(student)
         for channels in _channels(student, data_preprocessor):
             for size in sizes:
                 image = torch.zeros(2, channels, *size, device=device)
-                try:
-                    return _in_training(student, paths, call, image)
-                except Exception:  # of any kind: evaluation tells more
-                    pass
+                if trained is not None:
+                    try:
+                        return _tried(trained, paths, call, image)
+                    except Exception:  # of any kind: evaluation tells more
+                        pass
                 with _in_evaluation(student):
                     try:
-                        output = (call or student)(image[:1])
+                        (call or student)(image[:1])
                     except Exception as error:
                         refused.append((tuple(image.shape[1:]), error))
-                        continue
-                    return Trial(
-                        Taps(student, paths, image[:1], call=call, key=KEY),
-                        channels, output)
+                    else:
+                        return _tried(student, paths, call, image[:1])
     raise _no_image(student, data_preprocessor, refused)
 
 
@@ -112,14 +112,23 @@ def trial_sizes(trial_size: Any, student: nn.Module, config: Any,
     return list(dict.fromkeys(filter(None, map(_pair, sizes))))
 
 
-def _in_training(student: nn.Module, paths: Sequence[str],
-                 call: Optional[Callable], image: torch.Tensor) -> Trial:
-    student = copy.deepcopy(student).train()
-    if call is not None:
-        call = getattr(student, call.__name__)
+def _trained_copy(student: nn.Module) -> Optional[nn.Module]:
+    """The student as it is trained, None if it cannot be copied."""
+    try:
+        student = copy.deepcopy(student)
+    except Exception:  # of whatever it holds
+        return None
+    student.train()  # returns nothing in some backbones
     for module in student.modules():
         if isinstance(module, _BatchNorm):
             module.eval()
+    return student
+
+
+def _tried(student: nn.Module, paths: Sequence[str],
+           call: Optional[Callable], image: torch.Tensor) -> Trial:
+    if call is not None:
+        call = getattr(student, call.__name__)  # of a copy, its own
     taps = Taps(student, paths, image, call=call, key=KEY)
     return Trial(taps, image.size(1), (call or student)(image))
 

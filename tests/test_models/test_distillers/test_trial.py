@@ -87,6 +87,16 @@ def test_as_it_is_trained():
     assert trial.channels == 3
 
 
+def test_train_that_returns_nothing():
+    # as that of mmpretrain's ResNet
+    class Silent(Forgetful):
+
+        def train(self, mode=True):
+            super().train(mode)
+
+    assert [len(f) for f in tried(Silent()).output] == [2, 2]
+
+
 @pytest.mark.parametrize('training', [True, False])
 def test_leaves_no_trace(training):
     student = Forgetful().train(training)
