@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from repfusion_mm.models.labels import class_labels, labelled_mask
-from repfusion_mm.models.raw_images import raw_images
+from repfusion_mm.models.raw_images import build_raw_image
 
 
 @torch.no_grad()
@@ -15,7 +15,8 @@ def pooled_features(teacher: nn.Module,
                     data_preprocessor: nn.Module,
                     timesteps: Sequence[int],
                     tap: Optional[str] = None,
-                    channel_order: str = 'rgb'
+                    channel_order: str = 'rgb',
+                    raw_image: Optional[dict] = None
                     ) -> Tuple[Dict[int, np.ndarray], np.ndarray]:
     """Globally pooled teacher features of a labelled data set.
 
@@ -26,7 +27,8 @@ def pooled_features(teacher: nn.Module,
         data_preprocessor (nn.Module): Of the batches.
         timesteps (Sequence[int]): The time steps.
         tap (str, optional): Defaults to the teacher's first one.
-        channel_order (str): As of :func:`raw_images`. Defaults to ``'rgb'``.
+        channel_order (str): As in :class:`RepFusion`. Defaults to ``'rgb'``.
+        raw_image (dict, optional): Likewise. Defaults to None.
 
     Returns:
         tuple: Features (N, C) by time step, and the labels (N,).
@@ -35,11 +37,13 @@ def pooled_features(teacher: nn.Module,
     if not 0 <= min(timesteps) <= max(timesteps) < teacher.num_timesteps:
         raise ValueError(f'`timesteps` is {list(timesteps)}, but the teacher '
                          f'knows 0 to {teacher.num_timesteps - 1}')
+    to_raw = build_raw_image(raw_image, channel_order).to(
+        data_preprocessor.device)
     features: Dict[int, list] = {t: [] for t in timesteps}
     labels = []
     for batch in dataloader:
         batch = data_preprocessor(batch)
-        images = raw_images(batch['inputs'], data_preprocessor, channel_order)
+        images = to_raw(batch['inputs'], data_preprocessor)
         batch_labels = class_labels(batch['data_samples'])
         known = labelled_mask(batch['data_samples'])
         if not known.any():

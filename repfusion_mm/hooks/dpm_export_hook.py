@@ -10,6 +10,7 @@ from repfusion_mm.registry import HOOKS
 
 from .bare_model import bare_model
 from .finite_weights import FiniteWeights
+from .run_checks import check_loop
 
 
 @HOOKS.register_module()
@@ -36,16 +37,26 @@ class DPMExportHook(Hook):
     def __init__(self, num_samples: int = 16,
                  sampling_steps: int = 50,
                  half: bool = False) -> None:
+        if num_samples < 0 or sampling_steps < 1:
+            raise ValueError(
+                'DPMExportHook needs `num_samples` of at least 0 and '
+                f'`sampling_steps` of at least 1, got {num_samples} and '
+                f'{sampling_steps}')
         self.num_samples = num_samples
         self.sampling_steps = sampling_steps
         self.half = half
 
     def before_train(self, runner) -> None:
-        """Look which weights are finite.
+        """Look which weights are finite; refuse a run that validates.
 
         Args:
-            runner (Runner): Its model is a :class:`DPM`.
+            runner (Runner): Its model is a :class:`DPM`, which cannot.
+
+        Raises:
+            ValueError: If it does.
         """
+        if runner.val_loop is not None:
+            check_loop(bare_model(runner), 'val')
         self._finite_weights = FiniteWeights(bare_model(runner))
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

@@ -17,7 +17,8 @@ class Schedule:
             int counts epochs. Defaults to False.
 
     Raises:
-        ValueError: If ``over`` is no share and no number of steps.
+        ValueError: If ``end`` is no number, or ``over`` no share and no number
+            of steps.
     """
 
     def __init__(self,
@@ -25,7 +26,11 @@ class Schedule:
                  end: float,
                  over: Union[float, int] = 1.0,
                  by_epoch: bool = False) -> None:
-        if over <= 0 or (isinstance(over, float) and over > 1):
+        if isinstance(end, bool) or not isinstance(end, (int, float)):
+            raise ValueError(f'`schedules.end` of {attribute!r} is {end!r}, '
+                             'expected a number')
+        if not isinstance(over, (int, float)) or over <= 0 or (
+                isinstance(over, float) and over > 1):
             raise ValueError(
                 '`schedules.over` is a share of the training (a float above 0 '
                 f'and up to 1.0) or a number of steps (an int), got {over!r}')

@@ -15,6 +15,7 @@ from repfusion_mm.registry import HOOKS
 from .bare_model import bare_model
 from .finite_weights import FiniteWeights
 from .histogram_picture import histogram_picture
+from .run_checks import check_batches, check_loop
 from .schedule import Schedule
 
 HISTOGRAM_BINS = 20
@@ -29,11 +30,12 @@ class TimeSamplerHook(Hook):
     time steps drawn since the last one (shares, over 20 equal ranges from 0
     to the teacher's last), their mean, and the scheduled values, and draws the
     histogram in the visualizer as ``time_steps``. Of several processes the
-    first one's are recorded. Before training it has the reward and the teacher
-    check the data set: a reward that needs labels refuses one that has none,
-    a feature bank one that it is not of. Weights that are not finite are kept
-    out of checkpoints. Every training of a :class:`RepFusion` should have this
-    hook.
+    first one's are recorded. Before training it checks the run: no batch is
+    too small, nothing is validated that predicts nothing, and the reward and
+    the teacher check the data set: a reward that needs labels refuses one
+    that has none, a feature bank one that it is not of. Weights that are not
+    finite are kept out of checkpoints. Every training of a
+    :class:`RepFusion` should have this hook.
 
     Args:
         schedules (Sequence[dict], optional): Values of the time sampler, or
@@ -61,21 +63,34 @@ class TimeSamplerHook(Hook):
     def __init__(self,
                  schedules: Optional[Sequence[dict]] = None,
                  interval: int = 50) -> None:
+        for schedule in schedules or []:
+            if not isinstance(schedule, dict) or \
+                    not {'attribute', 'end'} <= set(schedule):
+                raise ValueError(
+                    f'`schedules` is {schedules!r}, expected a list of dicts, '
+                    'each with an `attribute` and its `end`')
         self.schedules = None if schedules is None else [
             Schedule(**schedule) for schedule in schedules]
         self.interval = interval
+        self._first_step: list = []  # hooks that look at it
 
     def before_train(self, runner) -> None:
-        """Check the labels and find where the schedules start.
+        """Check the run and find where the schedules start.
 
         Args:
             runner (Runner): Its model has a ``time_sampler``.
+
+        Raises:
+            ValueError: If the run would stop later, or learn nothing.
         """
         model = bare_model(runner)
         if not hasattr(model, 'time_sampler'):
             raise TypeError('TimeSamplerHook belongs to a model with a '
                             f'`time_sampler`, got {type(model).__name__}')
         check_accumulation(model.compile_options, runner.optim_wrapper)
+        if runner.val_loop is not None:
+            check_loop(model, 'val')
+        self._first_step = check_batches(runner, model)
         for part in (model.teacher, model.reward):
             if hasattr(part, 'check_dataset'):
                 part.check_dataset(runner.train_dataloader.dataset)
@@ -93,6 +108,25 @@ class TimeSamplerHook(Hook):
         self._sum = torch.zeros_like(self._counts[0])
         self._forget_later_records(runner)
 
+    def before_test(self, runner) -> None:
+        """Refuse a model that predicts nothing.
+
+        Args:
+            runner (Runner): The runner.
+
+        Raises:
+            ValueError: If its model is of stage 1.
+        """
+        check_loop(bare_model(runner), 'test')
+
+    def before_val(self, runner) -> None:
+        """As :meth:`before_test`.
+
+        Args:
+            runner (Runner): The runner.
+        """
+        check_loop(bare_model(runner), 'val')
+
     def before_train_iter(self, runner, batch_idx: int,
                           data_batch=None) -> None:
         """Look at the labels, and set the scheduled values.
@@ -103,7 +137,9 @@ class TimeSamplerHook(Hook):
             data_batch (dict): As the dataloader gives it.
         """
         model = bare_model(runner)
-        model.check_samples((data_batch or {}).get('data_samples') or [])
+        data_batch = data_batch or {}
+        model.check_channels(data_batch.get('inputs'), preprocessed=False)
+        model.check_samples(data_batch.get('data_samples') or [])
         for schedule, start in zip(self.schedules, self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \
                 if schedule.by_epoch else (runner.iter, runner.max_iters)
@@ -120,6 +156,8 @@ class TimeSamplerHook(Hook):
             data_batch (dict): Not used.
             outputs (dict): Not used.
         """
+        while self._first_step:
+            self._first_step.pop().remove()
         model = bare_model(runner)
         timesteps = model.timesteps.flatten()
         bins = timesteps * HISTOGRAM_BINS // model.teacher.num_timesteps

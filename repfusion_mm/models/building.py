@@ -25,7 +25,8 @@ def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
         nn.Module: The part.
 
     Raises:
-        TypeError: If ``cfg`` is no config with a ``type``.
+        TypeError: If ``cfg`` is no config with a ``type``, or its class takes
+            other arguments; the nearest are named.
         KeyError: If the type is registered nowhere; the nearest are named.
     """
     if isinstance(cfg, nn.Module):
@@ -42,7 +43,26 @@ def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
                            f'nowhere; nearest: '
                            f'{nearest(name, _registered_names(registry))}')
         cls = registry.get(name) if isinstance(name, str) else name
+        _check_arguments(key, cls, cfg, defaults)
         return registry.build(cfg, default_args=_accepted(cls, defaults))
+
+
+def _check_arguments(key: str, cls: Any, cfg: dict, defaults: dict) -> None:
+    """In Python's own words for it no config key is named."""
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    name = getattr(cls, '__name__', cls)
+    for argument in cfg:
+        if argument not in parameters and argument not in ('type', '_scope_'):
+            raise TypeError(f'`{key}.{argument}`: {name} has no such '
+                            'argument; nearest: '
+                            f'{nearest(argument, parameters)}')
+    for argument, parameter in parameters.items():
+        if argument not in cfg and argument not in defaults and \
+                parameter.default is parameter.empty and \
+                parameter.kind is not parameter.VAR_POSITIONAL:
+            raise TypeError(f'`{key}.{argument}` is missing: {name} needs it')
 
 
 def _accepted(cls: Any, arguments: dict) -> dict:

@@ -59,3 +59,9 @@ def test_wrong_share(over):
     with pytest.raises(ValueError, match='`schedules.over`.*a float above 0.*'
                        f'an int.*got {over!r}'):
         Schedule('entropy_weight', end=0., over=over)
+
+
+@pytest.mark.parametrize('end', ['50', None, True])
+def test_end_is_a_number(end):
+    with pytest.raises(ValueError, match="`schedules.end` of 'max_t' is"):
+        Schedule('max_t', end)

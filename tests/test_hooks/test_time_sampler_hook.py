@@ -305,3 +305,10 @@ def test_distill_weight(load_config, tmp_path, pipeline_folder):
     lines = (tmp_path / 'time_steps.jsonl').read_text().splitlines()
     assert [json.loads(line)['distill_weight'] for line in lines] == \
         pytest.approx([2., 1.5, 1., 0.5])
+
+
+@pytest.mark.parametrize('schedules', [
+    dict(attribute='max_t', end=50), ['max_t'], [dict(attribute='max_t')]])
+def test_no_list_of_schedules(schedules):
+    with pytest.raises(ValueError, match='`schedules` is .* a list of dicts'):
+        TimeSamplerHook(schedules=schedules)

@@ -182,3 +182,14 @@ def test_preprocessor():
     assert preprocessor_config(cfg) == cfg
     part = nn.Identity()
     assert preprocessor_config(part) is part
+
+
+@pytest.mark.parametrize('cfg, match', [
+    (dict(hiden=(8, ), num_classes=3), "`reward.hiden`: ClassificationReward "
+     "has no such argument; nearest: 'hidden'"),
+    (dict(), '`reward.num_classes` is missing: ClassificationReward needs')])
+def test_arguments_of_a_part(cfg, match):
+    with pytest.raises(TypeError, match=match):
+        build_part('reward', dict(
+            cfg, type='repfusion_mm.ClassificationReward'),
+            feature_shapes=dict(a=(4, 2, 2)))

@@ -55,7 +55,8 @@ def main(argv=None):
         return pooled_features(
             teacher, track(loader, f'z(t) of {split} images', transient=True),
             preprocessor, cfg.timesteps,
-            channel_order=cfg.get('channel_order', 'rgb'))
+            channel_order=cfg.get('channel_order', 'rgb'),
+            raw_image=cfg.get('raw_image'))
 
     rows = probe_over_time(
         features('train'), features(args.split), cfg.labels_per_class,

@@ -56,6 +56,11 @@ class Connection(nn.Module):
         # losses with weights of their own ask for the channels
         self.loss = build_part('connections.loss', loss,
                                channels=teacher_shape[0])
+        if not hasattr(self.loss, 'needs_maps'):
+            raise ValueError(
+                f'`connections.loss` is a {type(self.loss).__name__}, which '
+                'compares no features; expected one of ours such as '
+                'repfusion_mm.HintLoss, or of your own with a `needs_maps`')
         if len(student_shape) not in (1, 3) or \
                 (self.loss.needs_maps and len(student_shape) != 3):
             raise ValueError(

@@ -1,5 +1,4 @@
 """What distilling a diffusion model takes, whatever the student is part of."""
-import math
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import torch
@@ -15,12 +14,18 @@ from ..compiling import (
 )
 from ..finite_check import FiniteCheck
 from ..nearest import nearest
-from ..raw_images import CHANNEL_ORDERS, raw_images
+from ..raw_images import build_raw_image
 from ..rewards.base import RewardInputs
-from ..taps import Taps
 from ..without_waiting import without_waiting
 from .mix_apart import MixApart, mix_apart
+from .part_checks import (
+    check_bank,
+    check_pairs,
+    check_reward,
+    check_time_sampler,
+)
 from .teachers_view import TeachersView
+from .trial import trial_sizes, try_student
 
 
 class Distiller(BaseModel):
@@ -29,6 +34,10 @@ class Distiller(BaseModel):
     Args:
         data_preprocessor (dict or nn.Module): Of the student.
         channel_order (str): Order of the channels that the student sees.
+        raw_image (dict, optional): What the pipeline gives, if not pixels of
+            0 to 255. Defaults to None.
+        trial_size (int or Sequence[int], optional): Of an image that the
+            student takes. Defaults to None.
         channels_last (bool): Whether the student computes in that memory
             format.
         compile (bool or dict): Whether the student is compiled, or
@@ -45,16 +54,16 @@ class Distiller(BaseModel):
     def __init__(self,
                  data_preprocessor: Union[dict, nn.Module],
                  channel_order: str,
+                 raw_image: Optional[dict] = None,
+                 trial_size: Optional[Union[int, Sequence[int]]] = None,
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(data_preprocessor, init_cfg)
         without_waiting(self.data_preprocessor)
-        if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(f'`channel_order` is {channel_order!r}, expected '
-                             f'one of {CHANNEL_ORDERS}')
         mix_apart(self.data_preprocessor)
-        self.channel_order = channel_order
+        self.raw_image = build_raw_image(raw_image, channel_order)
+        self.trial_size = trial_size
         self.channels_last = channels_last
         self.compile_options = compile_options(compile, 'compile')
         self.timesteps = None
@@ -65,7 +74,8 @@ class Distiller(BaseModel):
                            time_sampler: dict, connections: Sequence[dict],
                            reward: Optional[dict],
                            regressor: Optional[dict],
-                           call: Optional[Callable] = None) -> None:
+                           call: Optional[Callable] = None,
+                           student_config: Any = None) -> None:
         """Build the parts, and check that they fit together.
 
         Args:
@@ -78,11 +88,13 @@ class Distiller(BaseModel):
                 outputs for connections to tap.
             call (Callable, optional): The student's method that an image is
                 given to. Defaults to None: the student itself.
+            student_config (dict, optional): What the student was built from.
+                Defaults to None.
 
         Raises:
             ValueError: If they do not fit.
         """
-        _check_pairs(connections)
+        check_pairs(connections)
         taps = [connection['teacher_tap'] for connection in connections]
         if reward is not None and reward.get('tap'):
             taps.append(reward['tap'])
@@ -96,7 +108,7 @@ class Distiller(BaseModel):
                                  f'{tap!r}')
         shapes = self._find_student(
             student, [connection['student_tap'] for connection in connections],
-            regressor, call)
+            regressor, call, student_config)
         self.connections = nn.ModuleList(
             build_part(
                 f'connections[{index}]', connection,
@@ -105,14 +117,16 @@ class Distiller(BaseModel):
                 teacher_shape=teacher_shapes[connection['teacher_tap']])
             for index, connection in enumerate(connections))
         self.time_sampler = build_part('time_sampler', time_sampler)
-        self._check_time_sampler()
+        check_time_sampler(self.time_sampler, self.teacher, self.connections)
         self.reward = None if reward is None else build_part(
             'reward', reward, feature_shapes=teacher_shapes,
             student_shapes=shapes,
             num_timesteps=self.teacher.num_timesteps)
-        self._check_reward()
+        check_reward(self.reward, self.teacher, self.time_sampler,
+                     self.data_preprocessor)
         if self.teacher.looks_once:
-            self._check_bank()
+            check_bank(self.teacher, self.time_sampler, self.reward,
+                       self.data_preprocessor)
 
     def prepare_student(self, backbone: nn.Module, prefix: str = '') -> None:
         """Lay out and compile the student as the config says.
@@ -196,8 +210,8 @@ class Distiller(BaseModel):
         Returns:
             TeachersView: For :meth:`distillation_loss`.
         """
-        images = raw_images(inputs, self.data_preprocessor,
-                            self.channel_order)
+        images = self.raw_image(inputs, self.data_preprocessor)
+        self.check_channels(inputs)
         sample = self.time_sampler(images)
         self.timesteps = sample.timesteps
         told = self.teacher.read_samples(data_samples)
@@ -245,6 +259,29 @@ class Distiller(BaseModel):
              for tap, feature in features.items()])
         return losses
 
+    def check_channels(self, inputs: Any, preprocessed: bool = True) -> None:
+        """Whether a batch has images of as many channels as the student takes.
+
+        Args:
+            inputs (Tensor or list[Tensor], optional): The images, (N, C, H,
+                W) or each (C, H, W); what is neither is not looked at.
+            preprocessed (bool): If they are not yet, grey ones may still
+                become coloured. Defaults to True.
+
+        Raises:
+            ValueError: If it has not.
+        """
+        image = inputs[0] if isinstance(inputs, (Tensor, list)) else None
+        if not isinstance(image, Tensor) or image.dim() != 3:
+            return
+        channels = image.size(0)
+        if channels != self.in_channels and (preprocessed or channels != 1):
+            raise ValueError(
+                f'the images have {channels} channels and the student takes '
+                f'{self.in_channels}: set `in_channels` in the backbone to '
+                'what the pipeline gives, or let `LoadImageFromFile('
+                'color_type=...)` load as many')
+
     def check_samples(self, data_samples: Sequence) -> None:
         """Look at a batch's labels while they are in the host's memory.
 
@@ -264,33 +301,20 @@ class Distiller(BaseModel):
 
     def _find_student(self, student: nn.Module, paths: Sequence[str],
                       regressor: Optional[dict],
-                      call: Optional[Callable]) -> Dict[str, tuple]:
-        """Settle the student's taps by a trial image; returns their shapes.
-
-        The image's sides are multiples of 64, which any downsampling can take.
-        """
-        first = next((module for module in student.modules()
-                      if isinstance(module, nn.Conv2d)), None)
-        side = math.ceil(max(self.teacher.image_size) / 64) * 64
-        image = torch.zeros(1, first.in_channels if first else 3, side, side,
-                            device=next(student.parameters()).device)
-        training = student.training
-        student.eval()
+                      call: Optional[Callable],
+                      student_config: Any) -> Dict[str, tuple]:
+        """Settle the student's taps by a trial image; returns their shapes."""
         own = [path for path in paths if not path.startswith('regressor.')]
-        self.taps = Taps(student, own, image, call=call,
-                         key='connections.student_tap')
-        self.regressor = None
+        trial = try_student(
+            student, own, call, self.data_preprocessor,
+            trial_sizes(self.trial_size, student, student_config,
+                        self.data_preprocessor, self.teacher.image_size))
+        self.raw_image.check_channels(trial.channels)
+        self.taps, self.in_channels = trial.taps, trial.channels
         shapes = dict(self.taps.shapes)
+        self.regressor = None
         if regressor is not None:
-            with torch.no_grad():
-                output = (call or student)(image)
-                self.regressor = build_part(
-                    'regressor', regressor,
-                    in_channels=[f.size(1) for f in _as_tuple(output)]).eval()
-                shapes.update((tap, tuple(feature.shape[1:])) for tap, feature
-                              in self._regress(output).items())
-                self.regressor.train()
-        student.train(training)
+            shapes.update(self._build_regressor(regressor, trial.output))
         for path in paths:
             if path not in shapes:
                 raise ValueError(
@@ -299,63 +323,37 @@ class Distiller(BaseModel):
                        f'`regressor` gives {nearest(path, shapes)}'))
         return shapes
 
+    def _build_regressor(self, regressor: dict,
+                         output: Any) -> Dict[str, tuple]:
+        """Build it for what the student gives; returns its taps' shapes."""
+        given = _as_tuple(output)
+        if not all(isinstance(feature, Tensor) for feature in given):
+            raise ValueError(
+                '`regressor` takes tensors, but the student gives '
+                f'{[type(feature).__name__ for feature in given]}; tap its '
+                'modules without a regressor')
+        self.regressor = build_part(
+            'regressor', regressor,
+            in_channels=[feature.size(1) for feature in given]).eval()
+        try:
+            with torch.no_grad():
+                features = self._regress(output)
+        except Exception as error:  # in the words of whatever it is
+            raise ValueError(
+                f'`regressor` {type(self.regressor).__name__} does not take '
+                'what the student gives, of shapes '
+                f'{[tuple(feature.shape) for feature in given]}: {error}'
+            ) from error
+        self.regressor.train()
+        return {tap: tuple(feature.shape[1:])
+                for tap, feature in features.items()}
+
     def _regress(self, output: Any) -> Dict[str, Tensor]:
         """The regressor's features, by tap."""
         if self.regressor is None:
             return {}
         return {f'regressor.{index}': feature for index, feature
                 in enumerate(_as_tuple(self.regressor(_as_tuple(output))))}
-
-    def _check_time_sampler(self) -> None:
-        sampler = self.time_sampler
-        if sampler.num_ranges not in (1, len(self.connections)):
-            raise ValueError(
-                f'`time_sampler` has {sampler.num_ranges} ranges, but there '
-                f'are {len(self.connections)} `connections`')
-        if sampler.max_timestep >= self.teacher.num_timesteps:
-            raise ValueError(
-                f'`time_sampler` may draw t = {sampler.max_timestep}, but the '
-                f'teacher knows 0 to {self.teacher.num_timesteps - 1}')
-
-    def _check_reward(self) -> None:
-        if self.reward is None:
-            if any(p.requires_grad for p in self.time_sampler.parameters()):
-                raise ValueError(
-                    f'{type(self.time_sampler).__name__} learns from a '
-                    'reward: set `reward`, for example to '
-                    'repfusion_mm.ClassificationReward')
-            return
-        if getattr(self.data_preprocessor, 'batch_augments', None) and \
-                self.reward.reads_labels:
-            raise ValueError(
-                '`data_preprocessor.batch_augments` mixes labels, which '
-                '`reward` cannot read; leave out one of the two')
-        if self.time_sampler.num_ranges > 1:
-            raise ValueError('`reward` says what one t an image was worth, '
-                             'but `time_sampler` has a range for each '
-                             'connection; leave out one of the two')
-        if self.reward.reads_labels and self.teacher.reads_labels and \
-                not self.teacher.allows_label_leak:
-            raise ValueError(
-                '`teacher.class_condition` gives the true label to the '
-                'teacher, and `reward` reads it from the teacher\'s features '
-                'again: any t would look good. Use a fixed class or an '
-                'average, a reward without labels, or ask for it by '
-                '`class_condition=dict(..., leak_labels=True)`')
-
-    def _check_bank(self) -> None:
-        if getattr(self.data_preprocessor, 'batch_augments', None):
-            raise ValueError(
-                '`data_preprocessor.batch_augments` mixes images, and a '
-                'feature bank holds none of the mixtures; leave out one of '
-                'the two')
-        if self.reward is not None and self.reward.shows_views:
-            raise ValueError(
-                f'`reward` is a {type(self.reward).__name__}, which shows the '
-                'teacher views that no feature bank holds; use another '
-                'reward, or leave out the bank')
-        # a sampler of one's own need not tell
-        self.teacher.check_ranges(getattr(self.time_sampler, 'ranges', ()))
 
 
 def _is_trained(student: nn.Module, tap: str) -> bool:
@@ -366,25 +364,6 @@ def _is_trained(student: nn.Module, tap: str) -> bool:
         if parameters or not tap:
             return any(p.requires_grad for p in parameters)
         tap = tap.rpartition('.')[0]
-
-
-def _check_pairs(connections: Sequence[dict]) -> None:
-    if not connections:
-        raise ValueError('`connections` is empty: the student would learn '
-                         'nothing')
-    for index, connection in enumerate(connections):
-        for key in ('student_tap', 'teacher_tap'):
-            if key not in connection:
-                raise ValueError(f'`connections[{index}]` has no `{key}`: '
-                                 f'{connection}')
-    pairs = [(connection['student_tap'], connection['teacher_tap'])
-             for connection in connections]
-    for pair in pairs:
-        if pairs.count(pair) > 1:
-            raise ValueError(
-                '`connections` names the same pair of taps twice, student '
-                f'{pair[0]!r} and teacher {pair[1]!r}; tap another module, or '
-                'keep one of them')
 
 
 def _as_tuple(output: Any) -> tuple:

@@ -59,6 +59,10 @@ class JointRepFusion(Distiller):
         channel_order (str): Order of the channels that the student sees,
             ``'rgb'`` or ``'bgr'``, for the teacher's sake. Defaults to
             ``'rgb'``.
+        raw_image (dict, optional): As in :class:`RepFusion`. Defaults to
+            None.
+        trial_size (int or Sequence[int], optional): Likewise. Defaults to
+            None.
         channels_last (bool): As in :class:`RepFusion`, of the task's
             backbone. Defaults to False.
         compile (bool or dict): As in :class:`RepFusion`, of the task's
@@ -95,7 +99,6 @@ class JointRepFusion(Distiller):
         ...              loss=dict(type='repfusion_mm.HintLoss', pool=True))
         ...     ])
     """
-
     def __init__(self,
                  task: dict,
                  teacher: dict,
@@ -106,9 +109,12 @@ class JointRepFusion(Distiller):
                  distill_weight: float = 1.,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
+                 raw_image: Optional[dict] = None,
+                 trial_size: Optional[Union[int, Sequence[int]]] = None,
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
+        config = task
         task = build_part('task', task, data_preprocessor=data_preprocessor)
         if not hasattr(task, 'extract_feat'):
             raise ValueError(f'`task` is a {type(task).__name__}, which has '
@@ -116,8 +122,11 @@ class JointRepFusion(Distiller):
                              'backbone, such as mmpretrain.ImageClassifier, '
                              'mmseg.EncoderDecoder or '
                              'mmpose.TopdownPoseEstimator')
-        super().__init__(task.data_preprocessor, channel_order, channels_last,
-                         compile, init_cfg)
+        super().__init__(task.data_preprocessor, channel_order, raw_image,
+                         trial_size, channels_last, compile, init_cfg)
+        if not isinstance(distill_weight, (int, float)) or distill_weight < 0:
+            raise ValueError(f'`distill_weight` is {distill_weight!r}, '
+                             'expected a number of at least 0')
         self.task = task
         self.distill_weight = distill_weight
         self._ignore_index = ignore_index_of(task)
@@ -125,7 +134,8 @@ class JointRepFusion(Distiller):
         self._no_teacher: Optional[Exception] = None
         try:
             self.build_distillation(task, teacher, time_sampler, connections,
-                                    reward, regressor, task.extract_feat)
+                                    reward, regressor, task.extract_feat,
+                                    config)
             self._check_ignore_index()
             self.prepare_student(task.backbone, 'backbone.')
         except FileNotFoundError as error:

@@ -45,6 +45,13 @@ class RepFusion(Distiller):
         channel_order (str): Order of the channels that the student sees,
             ``'rgb'`` or ``'bgr'``, for the teacher's sake. Defaults to
             ``'rgb'``.
+        raw_image (dict, optional): What the pipeline gives, where it is not
+            pixels of 0 to 255 in one or three channels: ``range``, ``mean``,
+            ``std``, ``channels`` of :class:`RawImage`. Defaults to None.
+        trial_size (int or Sequence[int], optional): Height and width of an
+            image that the student takes, by which its taps are settled.
+            Defaults to None: the student's ``img_size``, else the ``size``
+            that the data preprocessor pads to, else the teacher's.
         channels_last (bool): Whether the student computes in that memory
             format, which a GPU's tensor cores like. Defaults to False.
         compile (bool or dict): Whether the student is compiled, in the
@@ -85,6 +92,7 @@ class RepFusion(Distiller):
         ...              loss=dict(type='repfusion_mm.HintLoss', pool=True))
         ...     ])
     """
+    predicts = False
 
     def __init__(self,
                  backbone: dict,
@@ -95,16 +103,20 @@ class RepFusion(Distiller):
                  regressor: Optional[dict] = None,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
+                 raw_image: Optional[dict] = None,
+                 trial_size: Optional[Union[int, Sequence[int]]] = None,
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
         super().__init__(preprocessor_config(data_preprocessor), channel_order,
-                         channels_last, compile, init_cfg)
+                         raw_image, trial_size, channels_last, compile,
+                         init_cfg)
         # one seed starts one student, whatever teaches it
         self._student_rng = torch.get_rng_state()
         self.backbone = build_part('backbone', backbone)
         self.build_distillation(self.backbone, teacher, time_sampler,
-                                connections, reward, regressor)
+                                connections, reward, regressor,
+                                student_config=backbone)
         self.prepare_student(self.backbone)
 
     def forward(self,
@@ -126,7 +138,9 @@ class RepFusion(Distiller):
         if mode == 'tensor':
             return self.backbone(inputs)
         raise ValueError(f'mode {mode!r}: stage 1 trains a backbone, which '
-                         'predicts nothing; use it in a task of stage 2')
+                         'predicts nothing: set `val_dataloader`, `val_cfg` '
+                         'and `val_evaluator` to None, and use the backbone '
+                         'in a task of stage 2')
 
     def loss(self, inputs: Tensor, data_samples: List) -> Dict[str, Tensor]:
         """One step of distillation.

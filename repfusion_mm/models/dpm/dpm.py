@@ -11,7 +11,7 @@ from repfusion_mm.registry import MODELS
 
 from ..building import preprocessor_config
 from ..finite_check import FiniteCheck
-from ..raw_images import CHANNEL_ORDERS, raw_images
+from ..raw_images import build_raw_image
 from ..without_waiting import without_waiting
 from .build_denoiser import build_denoiser
 from .denoiser_input import denoiser_input
@@ -39,6 +39,9 @@ class DPM(BaseModel):
             images come as they are, 0 to 255.
         channel_order (str): Order of the channels behind the preprocessor,
             ``'rgb'`` or ``'bgr'``. Defaults to ``'rgb'``.
+        raw_image (dict, optional): What the pipeline gives, where it is not
+            pixels of 0 to 255 in one or three channels: ``range``, ``mean``,
+            ``std``, ``channels`` of :class:`RawImage`. Defaults to None.
 
     Source: Ho et al., "Denoising Diffusion Probabilistic Models", NeurIPS
     2020, algorithm 1.
@@ -50,20 +53,19 @@ class DPM(BaseModel):
         ...                   down_block_types=('DownBlock2D', 'DownBlock2D'),
         ...                   up_block_types=('UpBlock2D', 'UpBlock2D')))
     """
+    predicts = False
 
     def __init__(self,
                  denoiser: dict,
                  num_timesteps: int = 1000,
                  beta_schedule: str = 'linear',
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
-                 channel_order: str = 'rgb') -> None:
+                 channel_order: str = 'rgb',
+                 raw_image: Optional[dict] = None) -> None:
         super().__init__(preprocessor_config(data_preprocessor))
         without_waiting(self.data_preprocessor)
         from diffusers import DDPMScheduler
-        if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(f'`channel_order` is {channel_order!r}, expected '
-                             f'one of {CHANNEL_ORDERS}')
-        self.channel_order = channel_order
+        self.raw_image = build_raw_image(raw_image, channel_order)
         self.finite = FiniteCheck()
         self.denoiser = build_denoiser(denoiser, 'denoiser')
         config = self.denoiser.config
@@ -74,8 +76,18 @@ class DPM(BaseModel):
                 f'{config.in_channels}')
         self.image_size: Sequence[int] = denoiser_size(
             None, config, 'denoiser.sample_size')
-        self.scheduler = DDPMScheduler(
-            num_train_timesteps=num_timesteps, beta_schedule=beta_schedule)
+        if not isinstance(num_timesteps, int) or num_timesteps < 1:
+            raise ValueError(f'`num_timesteps` is {num_timesteps!r}, expected '
+                             'a whole number of at least 1')
+        try:
+            self.scheduler = DDPMScheduler(
+                num_train_timesteps=num_timesteps,
+                beta_schedule=beta_schedule)
+        except NotImplementedError as error:
+            raise ValueError(
+                f'`beta_schedule` is {beta_schedule!r}, expected one that '
+                'diffusers\' DDPMScheduler knows, such as \'linear\' or '
+                '\'squaredcos_cap_v2\'') from error
 
     def forward(self,
                 inputs: Tensor,
@@ -97,8 +109,7 @@ class DPM(BaseModel):
         if mode != 'loss':
             raise ValueError(f'DPM only trains (mode \'loss\'), got {mode!r}; '
                              'export it and sample with diffusers')
-        images = raw_images(inputs, self.data_preprocessor,
-                            self.channel_order)
+        images = self.raw_image(inputs, self.data_preprocessor)
         images = denoiser_input(images, self.denoiser.config.in_channels,
                                 self.image_size)
         noise = torch.randn_like(images)

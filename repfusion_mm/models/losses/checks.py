@@ -38,21 +38,20 @@ def check_count(name: str, value: Any) -> None:
                          f'1, got {value!r}')
 
 
-def check_images(loss: nn.Module, images: int, least: int = 2) -> None:
+def check_images(loss: nn.Module, images: int) -> None:
     """Make sure that a batch has enough images to compare with each other.
 
     Args:
-        loss (nn.Module): Which compares them.
+        loss (nn.Module): Which compares them, at least ``least_images``.
         images (int): In this process's batch.
-        least (int): How many it needs. Defaults to 2.
 
     Raises:
         ValueError: If there are too few.
     """
-    if images < least:
+    if images < loss.least_images:
         raise ValueError(
             f'`connections.loss` {type(loss).__name__} compares the images of '
-            f'a batch with each other: it needs at least {least} a process, '
-            f'got {images}; raise `train_dataloader.batch_size`, and where '
-            'only the last batch is so small set '
+            f'a batch with each other: it needs at least {loss.least_images} '
+            f'a process, got {images}; raise `train_dataloader.batch_size`, '
+            'and where only the last batch is so small set '
             '`train_dataloader.drop_last=True`')

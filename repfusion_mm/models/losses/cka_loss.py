@@ -37,6 +37,7 @@ class CKALoss(nn.Module):
     """
 
     needs_maps = False
+    least_images = 3
 
     def __init__(self, loss_weight: float = 1.) -> None:
         super().__init__()
@@ -54,7 +55,7 @@ class CKALoss(nn.Module):
         Returns:
             Tensor: Scalar, in float32.
         """
-        check_images(self, len(student), least=3)
+        check_images(self, len(student))
         student = _centred(pooled(student))
         teacher = _centred(pooled(teacher.detach()))
         # products of matrices would be in low precision

@@ -48,6 +48,7 @@ class ContrastiveRepresentationLoss(nn.Module):
     """
 
     needs_maps = False
+    least_images = 2
 
     def __init__(self,
                  channels: int,

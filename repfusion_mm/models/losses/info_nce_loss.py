@@ -34,6 +34,7 @@ class InfoNCELoss(nn.Module):
     """
 
     needs_maps = False
+    least_images = 2
 
     def __init__(self,
                  temperature: float = 0.07,

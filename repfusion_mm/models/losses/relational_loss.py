@@ -44,6 +44,7 @@ class RelationalLoss(nn.Module):
     """
 
     needs_maps = False
+    least_images = 2
 
     def __init__(self,
                  distance_weight: float = 25.,

@@ -39,6 +39,7 @@ class Reward(nn.Module):
     """Says what the t drawn for each image was worth."""
     reads_labels = True  # of the data samples
     shows_views = False  # to the teacher, of its own making
+    least_images = 1  # of a process's batch
 
     def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps of a batch were worth.

@@ -48,6 +48,7 @@ class ContrastiveReward(Reward):
     """
     reads_labels = False
     shows_views = True  # to the teacher, of its own making
+    least_images = 2
     num_ranges = 20  # of t, with statistics of their own
     momentum = 0.05
     least_seen = 32  # views of a range before its statistics are used
@@ -97,7 +98,7 @@ class ContrastiveReward(Reward):
         """
         images, look = inputs.images, inputs.look
         assert look is not None  # the model gives it
-        if len(images) < 2:
+        if len(images) < self.least_images:
             raise ValueError('ContrastiveReward tells images of a batch '
                              'apart: `train_dataloader.batch_size` must be at '
                              'least 2 a process')

@@ -2,7 +2,7 @@
 import hashlib
 import json
 import os.path as osp
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from repfusion_mm.registry import DATASETS
 
 from ..nearest import nearest
-from ..raw_images import CHANNEL_ORDERS
+from ..raw_images import build_raw_image
 
 
 class BankImages:
@@ -26,6 +26,8 @@ class BankImages:
             and nothing in it is random.
         channel_order (str): Order of the channels that it gives, ``'rgb'`` or
             ``'bgr'``.
+        raw_image (dict, optional): As in :class:`RepFusion`, of what it
+            gives. Defaults to None.
 
     Attributes:
         digest (str): Of the list of all images and of how they are loaded.
@@ -34,10 +36,10 @@ class BankImages:
         ValueError: If the pipeline is random, or the order unknown.
     """
 
-    def __init__(self, dataset: dict, channel_order: str) -> None:
-        if channel_order not in CHANNEL_ORDERS:
-            raise ValueError(f'`teacher.channel_order` is {channel_order!r}, '
-                             f'expected one of {CHANNEL_ORDERS}')
+    def __init__(self, dataset: dict, channel_order: str,
+                 raw_image: Optional[dict] = None) -> None:
+        self._raw_image = build_raw_image(raw_image, channel_order,
+                                          'teacher.raw_image')
         steps = _steps(dataset)
         for step in steps:
             if 'Random' in str(step['type']):
@@ -45,7 +47,6 @@ class BankImages:
                     f'`teacher.dataset` has {step["type"]!r} in its pipeline, '
                     'but a feature bank holds whole images, each once; leave '
                     'out what is random')
-        self._bgr = channel_order == 'bgr'
         self._dataset = DATASETS.build(dataset)
         infos = [self._dataset.get_data_info(i)
                  for i in range(len(self._dataset))]
@@ -57,7 +58,8 @@ class BankImages:
         folder = len(osp.commonprefix(paths).rpartition('/')[0])
         self._pixels = [_pixels(info) for info in infos]
         digest = hashlib.sha256(json.dumps(
-            [steps, channel_order], default=str).encode())
+            [steps, channel_order, *([raw_image] if raw_image else [])],
+            default=str).encode())
         for name, pixels in zip(names, self._pixels):
             digest.update(pixels or name[folder:].encode() + b'\n')
         self.digest = digest.hexdigest()
@@ -104,9 +106,8 @@ class BankImages:
         Returns:
             Tensor: Float, RGB, 0 to 255, (3, H, W).
         """
-        image = torch.as_tensor(self._dataset[row]['inputs']).float()
-        image = image.expand(3, -1, -1)  # a grey one has one channel
-        return image.flip(0) if self._bgr else image
+        image = torch.as_tensor(self._dataset[row]['inputs'])
+        return self._raw_image(image[None], None)[0]
 
     def check(self, dataset: Any) -> None:
         """Look whether a training's images are all among these.

@@ -44,6 +44,9 @@ class BankedTeacher(nn.Module):
         channel_order (str): Order of the channels that ``dataset`` gives:
             ``'bgr'`` where ``LoadImageFromFile`` reads them, ``'rgb'`` for
             mmpretrain's CIFAR.
+        raw_image (dict, optional): What ``dataset`` gives, where it is not
+            pixels of 0 to 255 in one or three channels, as in
+            :class:`RepFusion`. Defaults to None.
         timesteps (Sequence[int]): The t that are stored.
         bin_width (int): How many t each stored one stands for: w from
             t - w // 2 on. With the 20 bins of a ``ReinforcedTime``,
@@ -88,10 +91,12 @@ class BankedTeacher(nn.Module):
                  timesteps: Sequence[int],
                  bin_width: int = 1,
                  flips: bool = True,
-                 taps: Optional[Sequence[str]] = None) -> None:
+                 taps: Optional[Sequence[str]] = None,
+                 raw_image: Optional[dict] = None) -> None:
         super().__init__()
         self.folder, self.dataset, self.channel_order = \
             bank, dataset, channel_order
+        self.raw_image = raw_image
         self._source = teacher
         try:
             self.teacher = build_part('teacher.teacher', teacher, taps=taps)
@@ -131,7 +136,8 @@ class BankedTeacher(nn.Module):
         """
         if self._bank is not None:
             return
-        self._images = BankImages(self.dataset, self.channel_order)
+        self._images = BankImages(self.dataset, self.channel_order,
+                                  self.raw_image)
         key = dict(
             teacher=settings(self._source),
             taps={tap: shape[0] for tap, shape

@@ -22,8 +22,9 @@ class FixedTime(nn.Module):
 
     def __init__(self, t: int = 0) -> None:
         super().__init__()
-        if t < 0:
-            raise ValueError(f'`time_sampler.t` must be at least 0, got {t}')
+        if not isinstance(t, int) or t < 0:
+            raise ValueError('`time_sampler.t` must be a whole number of at '
+                             f'least 0, got {t!r}')
         self.t = t
         self.num_ranges = 1
 

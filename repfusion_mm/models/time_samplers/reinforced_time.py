@@ -59,11 +59,15 @@ class ReinforcedTime(nn.Module):
                  entropy_weight: float = 0.1,
                  baseline: str = 'leave_one_out') -> None:
         super().__init__()
-        num_bins = num_bins or num_timesteps
-        if num_timesteps < 1 or num_timesteps % num_bins:
+        if num_bins is None:
+            num_bins = num_timesteps
+        if num_timesteps < 1 or num_bins < 1 or num_timesteps % num_bins:
             raise ValueError('`time_sampler.num_bins` must divide '
                              f'`num_timesteps`, got {num_bins} and '
                              f'{num_timesteps}')
+        if entropy_weight < 0:
+            raise ValueError('`time_sampler.entropy_weight` must be at least '
+                             f'0, got {entropy_weight}')
         if baseline not in BASELINES:
             raise ValueError(f'`time_sampler.baseline` is {baseline!r}, '
                              f'expected one of {BASELINES}')

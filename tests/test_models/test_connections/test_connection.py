@@ -158,3 +158,12 @@ def test_unknown_resize(build):
         build(dict(
             type='repfusion_mm.Connection', student_tap='a', teacher_tap='b',
             student_shape=(3, 4, 4), teacher_shape=(5, 8, 6), resize='both'))
+
+
+def test_loss_that_compares_no_features(build):
+    with pytest.raises(ValueError, match='`connections.loss` is a '
+                       'CrossEntropyLoss, which.*HintLoss'):
+        build(dict(type='repfusion_mm.Connection', student_tap='a',
+                   teacher_tap='b', student_shape=(4, 2, 2),
+                   teacher_shape=(4, 2, 2),
+                   loss=dict(type='mmpretrain.CrossEntropyLoss')))

@@ -554,9 +554,9 @@ def test_vector_with_pooled_loss(model, batch):
     assert module(**batch, mode='loss')['loss_feature'].isfinite()
 
 
-def raises(error, match, build, cfg):
+def raises(error, match, build, *args, **kwargs):
     with pytest.raises(error, match=match):
-        build(cfg)
+        build(*args, **kwargs)
 
 
 def test_vector_with_map_loss(build, repfusion):
@@ -716,3 +716,66 @@ def test_mixed_labels(build, repfusion):
             type='mmpretrain.ClsDataPreprocessor', num_classes=10,
             batch_augments=dict(augments=dict(
                 type='mmpretrain.Mixup', alpha=0.2)))))
+
+
+@pytest.mark.parametrize('connections, match', [
+    ('out.-1', 'expected a list of dicts'),
+    (dict(student_tap='layer4', teacher_tap='mid_block'), 'list of dicts'),
+    ([dict(student_tap='layer4')], r'\[0\]` has no `teacher_tap`'),
+    ([dict(student_tap=3, teacher_tap='mid_block')], 'has no `student_tap`'),
+    (['layer4'], 'has no `student_tap` that is a module path')])
+def test_no_connections_at_all(build, repfusion, connections, match):
+    raises(ValueError, f'`connections.*{match}', build,
+           repfusion(connections=connections))
+
+
+def test_regressor_of_other_students(build, repfusion):
+    raises(ValueError, r'`regressor` HRFuseScales does not take.*\(2, 32, 8,',
+           build, repfusion(regressor=dict(type='mmpretrain.HRFuseScales')))
+
+
+def test_images_of_other_channels(model, batch):
+    module = model(data_preprocessor=dict(
+        type='mmpretrain.ClsDataPreprocessor', mean=[127.5], std=[127.5]))
+    assert module.in_channels == 3
+    raises(ValueError, 'images have 1 channels and the student takes 3',
+           module, batch['inputs'][:, :1], batch['data_samples'],
+           mode='loss')
+
+
+def test_four_channels(model, build, repfusion, batch):
+    parts = dict(
+        data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor',
+                               mean=[127.5] * 4, std=[127.5] * 4),
+        backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, in_channels=4,
+                      stem_channels=4, base_channels=4))
+    raises(ValueError, r'4 channels.*`raw_image=dict\(channels=', build,
+           repfusion(**parts))
+    raises(ValueError, r'channels` is \(0, 1, 4\)', build,
+           repfusion(**parts, raw_image=dict(channels=(0, 1, 4))))
+    module = model(**parts, raw_image=dict(channels=(2, 1, 0)))
+    seen = []
+    module.teacher.register_forward_hook(
+        lambda m, args, output: seen.append(args[0]))
+    inputs = torch.rand(4, 4, 16, 16) * 2 - 1
+    module(inputs, batch['data_samples'], mode='loss')
+    torch.testing.assert_close(seen[0], (inputs[:, [2, 1, 0]] + 1) * 127.5,
+                               rtol=0, atol=1e-3)
+
+
+def test_pipeline_that_normalises(model, batch):
+    # the teacher sees the same, the student what it is given
+    plain = model(reward=None,
+                  time_sampler=dict(type='repfusion_mm.FixedTime'))
+    told = model(reward=None, data_preprocessor=dict(
+        type='mmpretrain.ClsDataPreprocessor'), time_sampler=dict(
+            type='repfusion_mm.FixedTime'),
+        raw_image=dict(range=(0, 1), mean=[0.5], std=[0.5]))
+    told.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(
+        plain(batch['inputs'], mode='loss'),
+        told(batch['inputs'], mode='loss'))
+    untold = model(data_preprocessor=dict(
+        type='mmpretrain.ClsDataPreprocessor'))
+    raises(ValueError, 'lie between -0.9.* and 0.9.*little but black', untold,
+           **batch, mode='loss')

@@ -11,6 +11,7 @@ EAGER = dict(backend='eager')
 TAP = 'mid_block.resnets.1'
 TASK = dict(
     type='mmpretrain.ImageClassifier',
+    data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
     backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4,
                   base_channels=4),
     neck=dict(type='GlobalAveragePooling'),
@@ -19,7 +20,7 @@ TASK = dict(
 
 @pytest.fixture
 def batch(samples):
-    return dict(inputs=torch.randn(4, 3, 16, 16),
+    return dict(inputs=torch.rand(4, 3, 16, 16) * 2 - 1,
                 data_samples=samples([1, 2, -1, 4]))
 
 

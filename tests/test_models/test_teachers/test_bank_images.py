@@ -161,3 +161,25 @@ def test_nameless_sample():
 def test_copies_share_the_images():
     images = BankImages(memory(), 'rgb')
     assert copy.deepcopy([images])[0] is images
+
+
+def test_what_the_pipeline_gives():
+    # as torchvision's ToTensor, or with a channel too many
+    class Scaled(InMemory):
+
+        def load_data_list(self):
+            return [dict(img=(one['img'] / 255).astype(np.float32))
+                    for one in super().load_data_list()]
+
+    DATASETS.register_module('Scaled', True, Scaled)
+    cfg = dict(memory(), type='mmengine.Scaled')
+    wanted = torch.from_numpy(PIXELS[5]).permute(2, 0, 1).float()
+    with pytest.raises(ValueError, match=r'`teacher.raw_image=dict\(range'):
+        BankImages(cfg, 'rgb').load(5)
+    images = BankImages(cfg, 'rgb', dict(range=(0, 1)))
+    assert (images.load(5) - wanted).abs().max() < 1e-3
+    assert images.digest != BankImages(cfg, 'rgb').digest
+    two = BankImages(memory(channels=2), 'rgb')
+    with pytest.raises(ValueError, match='2 channels.*`teacher.raw_image='):
+        two.load(0)
+    del DATASETS.module_dict['Scaled']

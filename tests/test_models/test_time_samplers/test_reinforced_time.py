@@ -283,3 +283,11 @@ def test_float32_under_autocast(sampler, images):
 def test_wrong_arguments(sampler, cfg, match):
     with pytest.raises(ValueError, match=match):
         sampler(**cfg)
+
+
+@pytest.mark.parametrize('cfg, key', [
+    (dict(num_bins=0), 'num_bins'), (dict(num_bins=-10), 'num_bins'),
+    (dict(entropy_weight=-0.1), 'entropy_weight')])
+def test_no_such_number(build, cfg, key):
+    with pytest.raises(ValueError, match=f'`time_sampler.{key}` must'):
+        build(dict(type='repfusion_mm.ReinforcedTime', **cfg))

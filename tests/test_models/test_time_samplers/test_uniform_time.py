@@ -78,3 +78,10 @@ def test_one_wrong_range_of_several(build):
     with pytest.raises(ValueError, match='0 <= min_t < max_t'):
         build(dict(type='repfusion_mm.UniformTime', min_t=[0, 60],
                    max_t=[50, 60]))
+
+
+@pytest.mark.parametrize('cfg', [
+    dict(max_t=0.5), dict(max_t='50'), dict(min_t=[0, 1.5])])
+def test_no_whole_number(build, cfg):
+    with pytest.raises(ValueError, match='`time_sampler.m.._t` must be a'):
+        build(dict(type='repfusion_mm.UniformTime', **cfg))
