@@ -245,10 +245,11 @@ class Distiller(BaseModel):
             data_samples (Sequence): Of a batch, before it is preprocessed.
 
         Raises:
-            ValueError: If the reward cannot read one.
+            ValueError: If the teacher or the reward cannot read one.
         """
-        if hasattr(self.reward, 'check_samples'):
-            self.reward.check_samples(data_samples)
+        for part in (self.teacher, self.reward):
+            if hasattr(part, 'check_samples'):
+                part.check_samples(data_samples)
 
     def _find_student(self, student: nn.Module, paths: Sequence[str],
                       regressor: Optional[dict],

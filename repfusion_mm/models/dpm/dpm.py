@@ -61,7 +61,7 @@ class DPM(BaseModel):
             raise ValueError(f'`channel_order` is {channel_order!r}, expected '
                              f'one of {CHANNEL_ORDERS}')
         self.channel_order = channel_order
-        self.denoiser = build_denoiser(denoiser, 'denoiser')
+        self.denoiser = build_denoiser(denoiser, 'denoiser', num_timesteps)
         config = self.denoiser.config
         if config.out_channels != config.in_channels:
             raise ValueError(
