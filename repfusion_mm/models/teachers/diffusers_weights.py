@@ -8,14 +8,12 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..nearest import nearest
-from .diffusers_files import Files, has, read_json
+from .diffusers_files import Files, read_json
 
-# diffusion_pytorch_model.fp16.safetensors, or, of weights in several files,
-# diffusion_pytorch_model.safetensors.index.fp16.json
-WEIGHTS = re.compile(r'diffusion_pytorch_model(\.(?P<variant>[^.]+))?'
-                     r'\.(safetensors|bin)')
-INDEX = re.compile(r'diffusion_pytorch_model\.(safetensors|bin)'
-                   r'\.index(\.(?P<variant>[^.]+))?\.json')
+# what the names of the weights, or of the index of several files, are made of
+# beside the variant, which stands here or there by diffusers' version
+WORDS = ('safetensors', 'bin', 'index', 'json')
+LAST = (['safetensors'], ['bin'], ['json'])
 SHARD = re.compile(r'-\d+-of-\d+\.')
 LFS = b'version https://git-lfs'
 # names inside attention blocks before diffusers 0.15, still on the hub
@@ -48,7 +46,7 @@ def read_weights(denoiser: nn.Module, files: Files, prefix: str,
     where = f'{files.where}/{prefix}'.rstrip('/')
     chosen = _choose(names, variant, where)
     shards = [chosen]
-    if INDEX.fullmatch(chosen):
+    if chosen.endswith('.json'):
         index = read_json(files, f'{prefix}{chosen}').get('weight_map', {})
         shards = sorted(set(index.values()))
         absent = [shard for shard in shards if shard not in names]
@@ -83,19 +81,22 @@ def read_weights(denoiser: nn.Module, files: Files, prefix: str,
 
 def _choose(names: List[str], variant: Optional[str], where: str) -> str:
     """The file of the weights, or the index of the files that they are in."""
-    found: Dict[Optional[str], List[str]] = {}
+    found: Dict[str, List[str]] = {}  # by variant, '' is none
     for name in names:
-        match = None if SHARD.search(name) else \
-            WEIGHTS.fullmatch(name) or INDEX.fullmatch(name)
-        if match:
-            found.setdefault(match['variant'], []).append(name)
+        first, *words = name.split('.')
+        variant_of = [word for word in words if word not in WORDS]
+        if first == 'diffusion_pytorch_model' and len(variant_of) < 2 and \
+                words[-1:] in LAST and not SHARD.search(name):
+            found.setdefault(''.join(variant_of), []).append(name)
     if not found:
         raise OSError(f'`teacher.pretrained`: no weights in {where!r}, '
                       'expected diffusion_pytorch_model.safetensors or .bin, '
                       'or their index where they are in several files; found '
                       f'{names}')
     variants = [one for one in found if one]
-    if variant is None and None not in found:
+    if variant is None and '' in found:
+        variant = ''
+    elif variant is None:
         if len(variants) > 1:
             raise ValueError(
                 f'`teacher.pretrained`: {where!r} has no weights but the '

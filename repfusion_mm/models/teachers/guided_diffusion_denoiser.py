@@ -29,13 +29,12 @@ def beyond_diffusers(flags: dict) -> List[str]:
     reasons = []
     widths = _head_widths(flags)
     if len(widths) > 1:
-        heads = str(flags['num_heads'])
-        if flags['num_heads_upsample'] != -1:
-            heads += f' (on the way up {flags["num_heads_upsample"]})'
+        up = flags['num_heads_upsample']
         reasons.append(
-            f'its attention has {heads} heads at every level, '
-            f'so that their width differs by level ({sorted(widths)}), and '
-            'UNet2DModel has one `attention_head_dim` for all')
+            f'its attention has {flags["num_heads"]} heads at every level'
+            + (f' ({up} on the way up)' if up != -1 else '')
+            + f', so that their width differs by level ({sorted(widths)}), '
+            'and UNet2DModel has one `attention_head_dim` for all')
     if time_scale(flags) != 1:
         reasons.append(
             f'`rescale_timesteps` has its {flags["diffusion_steps"]} time '

@@ -185,7 +185,8 @@ def _checked(name: str, value):
     given = _parsed(value) if isinstance(value, str) else value
     if isinstance(default, tuple):
         if isinstance(value, str):  # '8' is one of them, '' none
-            given = [_parsed(part) for part in value.split(',') if part]
+            value = given = [_parsed(part) for part in value.split(',')
+                             if part]
         if isinstance(given, (list, tuple)) and all(
                 _is_number(part, float) and part > 0 for part in given):
             return tuple(given)
