@@ -1,21 +1,19 @@
 """The weights of a diffusers model, in whichever files they are found."""
 import re
-import zipfile
 from typing import Dict, List, Optional
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from ..nearest import nearest
 from .diffusers_files import Files, read_json
+from .weights_file import read_weights_file
 
 # what the names of the weights, or of the index of several files, are made of
 # beside the variant, which stands here or there by diffusers' version
 WORDS = ('safetensors', 'bin', 'index', 'json')
 LAST = (['safetensors'], ['bin'], ['json'])
 SHARD = re.compile(r'-\d+-of-\d+\.')
-LFS = b'version https://git-lfs'
 # names inside attention blocks before diffusers 0.15, still on the hub
 OLD_NAMES = {'query': 'to_q', 'key': 'to_k', 'value': 'to_v',
              'proj_attn': 'to_out.0'}
@@ -57,7 +55,8 @@ def read_weights(denoiser: nn.Module, files: Files, prefix: str,
     state: Dict[str, Tensor] = {}
     for shard in shards:
         try:
-            state.update(_load(files.path(f'{prefix}{shard}')))
+            state.update(read_weights_file(
+                files.path(f'{prefix}{shard}')))
         except Exception as error:  # many kinds: no network, truncated, ...
             raise OSError(
                 f'the weights of `teacher.pretrained` in {where!r} cannot be '
@@ -112,18 +111,6 @@ def _choose(names: List[str], variant: Optional[str], where: str) -> str:
     # without pickle before with it, in one file before in several
     return min(found[variant],
                key=lambda name: ('.bin' in name, '.index' in name))
-
-
-def _load(path: str) -> Dict[str, Tensor]:
-    with open(path, 'rb') as file:
-        if file.read(len(LFS)) == LFS:
-            raise OSError('only the pointer of Git LFS is there; `git lfs '
-                          'pull` fetches the file')
-    if path.endswith('.safetensors'):
-        from safetensors.torch import load_file
-        return load_file(path)
-    return torch.load(path, map_location='cpu', weights_only=True,
-                      mmap=zipfile.is_zipfile(path))
 
 
 def _new_name(key: str, own: dict) -> str:

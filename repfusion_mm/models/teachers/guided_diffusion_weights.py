@@ -1,5 +1,4 @@
 """Weights of guided-diffusion's checkpoints, for a diffusers denoiser."""
-import zipfile
 from typing import Callable, Dict, Iterator, List, Tuple
 
 import torch
@@ -14,6 +13,7 @@ from .guided_diffusion_flags import (
     num_heads,
     time_scale,
 )
+from .weights_file import read_weights_file
 
 ANCHOR = 'time_embed.0.weight'  # every checkpoint has it
 # names inside a residual block and inside an attention block
@@ -237,10 +237,8 @@ def _check(state: Dict[str, Tensor], expected: Dict[str, tuple]) -> None:
 
 
 def _load(checkpoint: str) -> Dict[str, Tensor]:
-    """A state dict, left on the disk where the file's format allows it."""
     try:
-        state = torch.load(checkpoint, map_location='cpu', weights_only=True,
-                           mmap=zipfile.is_zipfile(checkpoint))
+        state = read_weights_file(checkpoint)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'`checkpoint` is {checkpoint!r}, where '
                                 'there is no file') from error

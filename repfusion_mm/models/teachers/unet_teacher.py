@@ -29,9 +29,10 @@ class UNetTeacher(DenoiserTeacher):
             ``pretrained`` it makes the model independent of that folder until
             its weights are read, and must say what the folder says. In its
             place, the weights are random: for tests, and to measure speed.
-        taps (Sequence[str], optional): Module paths inside the denoiser.
-            Defaults to the taps that the connections and the reward of the
-            model name, or else to ``mid_block``.
+        taps (Sequence[str], optional): Module paths inside the denoiser; of
+            a block that returns several tensors its hidden states. Defaults
+            to the taps that the connections and the reward of the model name,
+            or else to ``mid_block``.
         add_noise (bool): Noise the image to the level of t, by the teacher's
             own scheduler, before it is looked at. Defaults to False: the
             clean image is conditioned on t, as published.

@@ -176,6 +176,15 @@ def test_wrapped_checkpoints(teacher, network, save, wrap):
                        state['input_blocks.0.0.weight'])
 
 
+def test_safetensors(teacher, network, tmp_path):
+    from safetensors.torch import save_file
+    path = str(tmp_path / 'model.safetensors')
+    save_file(network.state_dict(), path)
+    module = teacher(path, taps=['conv_in'], **SMALL)
+    assert torch.equal(module.denoiser.conv_in.weight,
+                       network.state_dict()['input_blocks.0.0.weight'])
+
+
 @pytest.mark.parametrize('wrap, match', [
     (lambda state: dict(a=state, b=state), r"2 state dicts .*\['a.', 'b.'\]"),
     (lambda state: dict(ema_1=state, ema_2=state), '2 state dicts'),
