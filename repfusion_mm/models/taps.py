@@ -4,6 +4,7 @@ from typing import Any, Callable, Dict, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from .nearest import nearest
 
@@ -21,6 +22,11 @@ class Taps:
     later changes in place (a norm followed by ``+=``) is noticed in the trial
     pass by its version counter, and from then on cloned when captured.
 
+    Of a module that returns a tuple, or an output class of diffusers or
+    transformers, the feature is its first element, the hidden states, where
+    that is its only tensor; where there are others it is refused, unless
+    ``hidden_first``.
+
     The object holds no module and no tensor, so it is copied and pickled
     freely, and leaves no hook behind.
 
@@ -32,6 +38,8 @@ class Taps:
         call (Callable, optional): What is called with them in place of
             ``root``, one of its methods. Defaults to None.
         key (str): The config key that named the paths, for error messages.
+        hidden_first (bool): Whether the first of several tensors is the
+            hidden states, as in the blocks of diffusers. Defaults to False.
 
     Attributes:
         shapes (dict[str, tuple]): Shape of each feature without the batch.
@@ -45,9 +53,11 @@ class Taps:
                  paths: Sequence[str],
                  *trial: Any,
                  call: Optional[Callable] = None,
-                 key: str = 'taps') -> None:
+                 key: str = 'taps',
+                 hidden_first: bool = False) -> None:
         self.paths = tuple(dict.fromkeys(paths))
         self.key = key
+        self.hidden_first = hidden_first
         self._clone = frozenset()
         self._last_calls = None
         modules = [name for name, _ in root.named_modules() if name]
@@ -61,8 +71,13 @@ class Taps:
             _, features, calls, changed = self._run(root, trial, call=call)
         for path in self.paths:
             if path not in features:
-                raise ValueError(f'`{key}` names {path!r}, a module that '
-                                 f'{type(root).__name__} never calls')
+                inside = [f'{path}.{name}' for name, _
+                          in root.get_submodule(path).named_children()]
+                raise ValueError(
+                    f'`{key}` names {path!r}, a module that '
+                    f'{type(root).__name__} never calls'
+                    + (f'; inside it are {nearest(path, inside)}' if inside
+                       else ''))
         self._clone = frozenset(changed)
         self._last_calls = calls
         self.shapes = {path: tuple(features[path].shape[1:])
@@ -104,7 +119,7 @@ class Taps:
             pending = set(self.paths)
 
         def keep(path: str, output: Any) -> None:
-            feature = _single_tensor(output, path, self.key)
+            feature = self._feature(output, path)
             features[path] = feature.clone() if path in self._clone \
                 else feature
             versions[path] = features[path]._version
@@ -148,9 +163,30 @@ class Taps:
                    if feature._version != versions[path]]
         return output, features, calls, changed
 
+    def _feature(self, output: Any, path: str) -> Tensor:
+        """The one tensor that a module's output stands for."""
+        given = type(output).__name__
+        if hasattr(output, 'to_tuple'):  # of diffusers and transformers
+            output = output.to_tuple()
+        if isinstance(output, (tuple, list)):
+            tensors = [isinstance(one, Tensor) for one in output]
+            given += f' ({sum(tensors)} tensors of {len(tensors)} elements)'
+            if len(output) == 1 or isinstance(output, tuple) and (
+                    tensors[:1] == [True]
+                    and (self.hidden_first or sum(tensors) == 1)):
+                output = output[0]
+        if not isinstance(output, Tensor):
+            raise ValueError(f'`{self.key}` names {path!r}, which returns '
+                             f'{given} and not one tensor; tap a module '
+                             'inside it')
+        return output
+
 
 def modules_behind(root: nn.Module, taps: Taps, *trial: Any) -> list:
-    """Names of the modules that only run behind the deepest tap.
+    """Names of the modules that are only used behind the deepest tap.
+
+    A module is used when it is called, and also when another one reads one of
+    its weights.
 
     Args:
         root (nn.Module): The network, on the meta device for speed.
@@ -160,43 +196,65 @@ def modules_behind(root: nn.Module, taps: Taps, *trial: Any) -> list:
     Returns:
         list[str]: Outermost names first found; their weights are not needed.
     """
-    whole = _modules_called(root, taps, trial, stop=False)
-    until = _modules_called(root, taps, trial, stop=True)
+    whole = _modules_used(root, taps, trial, stop=False)
+    until = _modules_used(root, taps, trial, stop=True)
     behind: list = []
     for name, module in root.named_modules():
-        inside = {child for child, _ in module.named_modules(prefix=name)}
+        inside = set(module.modules())
         if name and inside & whole and not inside & until and \
                 not any(name.startswith(f'{outer}.') for outer in behind):
             behind.append(name)
     return behind
 
 
-def _modules_called(root, taps, trial, stop) -> set:
-    called: set = set()
+def drop_weights(root: nn.Module, names: Sequence[str]) -> None:
+    """Let go of the weights and buffers of modules that are not needed.
 
-    def hook_of(name: str):
-        return lambda module, inputs: called.add(name)
+    The modules stay where they are, so that what runs before them may still
+    look at them: count a list of them, or ask for a kind of block.
 
-    handles = [module.register_forward_pre_hook(hook_of(name))
-               for name, module in root.named_modules()]
+    Args:
+        root (nn.Module): The network; changed in place.
+        names (Sequence[str]): As :func:`modules_behind` finds them.
+    """
+    for name in names:
+        for module in root.get_submodule(name).modules():
+            for weights in (module._parameters, module._buffers):
+                weights.update(dict.fromkeys(weights))
+
+
+class _WeightsRead(TorchFunctionMode):
+    """Notes whose weights any function of PyTorch is given."""
+
+    def __init__(self, root: nn.Module) -> None:
+        super().__init__()
+        self.modules: set = set()
+        self._owners: Dict[int, set] = {}
+        for module in root.modules():
+            for weight in (*module.parameters(recurse=False),
+                           *module.buffers(recurse=False)):
+                self._owners.setdefault(id(weight), set()).add(module)
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        for value in (*args, *(kwargs or {}).values()):
+            for one in value if isinstance(value, (tuple, list)) else [value]:
+                self.modules |= self._owners.get(id(one), set())
+        return function(*args, **(kwargs or {}))
+
+
+def _modules_used(root, taps, trial, stop) -> set:
+    read = _WeightsRead(root)
+    handles = [module.register_forward_pre_hook(
+        lambda module, inputs: read.modules.add(module))
+        for module in root.modules()]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), read:
             taps.forward(root, *trial, stop=stop)
     finally:
         for handle in handles:
             handle.remove()
-    return called
+    return read.modules
 
 
 def _is_output(path: str) -> bool:
     return path.startswith('out.') and path[4:].lstrip('-').isdigit()
-
-
-def _single_tensor(output: Any, path: str, key: Optional[str]) -> Tensor:
-    if isinstance(output, (tuple, list)) and len(output) == 1:
-        output = output[0]
-    if not isinstance(output, Tensor):
-        raise ValueError(f'`{key}` names {path!r}, which returns '
-                         f'{type(output).__name__} and not one tensor; tap a '
-                         'module inside it')
-    return output

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from repfusion_mm.models.taps import Taps, modules_behind
+from repfusion_mm.models.taps import Taps, drop_weights, modules_behind
 
 
 class Net(nn.Module):
@@ -186,6 +186,133 @@ def test_module_used_before_and_behind_is_kept(x):
     assert modules_behind(net, Taps(net, ['last'], x), x) == []
     _, features = Taps(net, ['last'], x).forward(net, x, stop=True)
     assert torch.equal(features['last'], net.last(net.conv(x)))
+
+
+class Returns(nn.Module):
+    """Gives what it is told to make of the input."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.make = make
+
+    def forward(self, x):
+        return self.make(self.conv(x))
+
+
+class First(nn.Module):
+    """Goes on with the first that it is given."""
+
+    def forward(self, x):
+        return x if torch.is_tensor(x) else x.to_tuple()[0] if hasattr(
+            x, 'to_tuple') else x[0]
+
+
+def returning(make):
+    return nn.Sequential(Returns(make), First())
+
+
+@pytest.mark.parametrize('make', [
+    lambda y: (y, (4, 4)), lambda y: (y, None), lambda y: (y, ), lambda y: [y],
+    lambda y: (y, (y + 1, y + 2)), lambda y: (y, [y + 1], None)])
+@pytest.mark.parametrize('hidden_first', [False, True])
+def test_hidden_states_of_a_tuple(x, make, hidden_first):
+    net = returning(make)
+    taps = Taps(net, ['0'], x, hidden_first=hidden_first)
+    assert taps.shapes == {'0': (3, 4, 4)}
+    for stop in (False, True):
+        found = taps.forward(net, x, stop=stop)[1]['0']
+        torch.testing.assert_close(found, net[0].conv(x))
+
+
+def test_output_classes(x):
+    from diffusers.models.unets.unet_2d import UNet2DOutput
+    net = returning(lambda y: UNet2DOutput(sample=y))
+    for path in ('0', 'out.0'):
+        torch.testing.assert_close(
+            Taps(net, [path], x).forward(net, x)[1][path], net[0].conv(x))
+    whole = net[0]  # the network itself returns one
+    found = Taps(whole, ['out.0'], x).forward(whole, x)[1]['out.0']
+    torch.testing.assert_close(found, whole.conv(x))
+
+
+@pytest.mark.parametrize('make, what', [
+    (lambda y: (y, y + 1), 'tuple .2 tensors of 2 elements'),
+    (lambda y: [y, y + 1], 'list .2 tensors of 2 elements'),
+    (lambda y: [y, None], 'list .1 tensors of 2 elements'),
+    (lambda y: ([y], y), 'tuple .1 tensors of 2 elements'),
+    (lambda y: dict(x=y), 'dict and not')])
+def test_what_is_not_clear_is_refused(x, make, what):
+    net = nn.Sequential(Returns(make))
+    with pytest.raises(ValueError, match=f"names '0', which returns {what}"):
+        Taps(net, ['0'], x)
+
+
+def test_hidden_states_come_first(x):
+    net = nn.Sequential(Returns(lambda y: (y, y + 1)))
+    found = Taps(net, ['0'], x, hidden_first=True).forward(net, x)[1]['0']
+    torch.testing.assert_close(found, net[0].conv(x))
+    with pytest.raises(ValueError, match='list .2 tensors'):
+        net = nn.Sequential(Returns(lambda y: [y, y + 1]))
+        Taps(net, ['0'], x, hidden_first=True)
+
+
+class Blocks(nn.Module):
+    """Lists, weights that others read, and a module in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))
+        self.second = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(2))
+        self.named = nn.ModuleDict(dict(late=nn.Conv2d(3, 3, 1)))
+        self.scales = nn.ModuleDict(dict(
+            all=nn.ParameterList([torch.ones(3, 1, 1)] * 2)))
+        self.tied = nn.Linear(3, 3)
+        self.shared = nn.Conv2d(3, 3, 1)
+        self.last = nn.Sequential(nn.BatchNorm2d(3), self.shared)
+
+    def forward(self, x):
+        x = x * len(self.second) * len(self.named) + self.tied.weight.mean()
+        for first, second, scale in zip(self.first, self.second,
+                                        self.scales['all']):
+            x = self.shared(second(first(x)) * scale)
+        x = self.named['late'](x)
+        x = self.tied(x.transpose(1, 3)).transpose(1, 3)
+        return self.last(x)
+
+
+@pytest.mark.parametrize('paths, gone', [
+    (['first.0'], {'first.1', 'second.0', 'second.1', 'scales.all', 'shared',
+                   'named.late', 'last.0', 'last.1'}),
+    (['second.0'], {'first.1', 'second.1', 'scales.all', 'shared',
+                    'named.late', 'last.0', 'last.1'}),
+    (['first.1', 'second.0'], {'second.1', 'named.late', 'last.0'}),
+    (['named.late'], {'last.0'}),
+    (['tied'], {'last.0'}),
+    (['last.0'], set()),
+    (['last'], set())])
+def test_weights_behind_are_let_go(x, paths, gone):
+    net = Blocks().eval()
+    wanted = Taps(net, paths, x).forward(net, x)[1]
+    taps = Taps(net, paths, x)
+    whole = dict(net.state_dict())
+    small = copy.deepcopy(net)
+    drop_weights(small, modules_behind(net, taps, x))
+    found = taps.forward(small, x, stop=True)[1]
+    for path in paths:
+        assert torch.equal(found[path], wanted[path])
+    left = set(small.state_dict())
+    assert {name.rpartition('.')[0] for name in set(whole) - left} == gone
+    assert left == set(dict(small.to(torch.float64).state_dict()))
+    # the modules themselves, whatever looks at them, are what they were
+    assert [type(m) for m in small.modules()] == [
+        type(m) for m in net.modules()]
+
+
+def test_a_list_is_never_called(x):
+    with pytest.raises(ValueError, match="'second', a module that Blocks "
+                       "never calls; inside it are .*'second.0'"):
+        Taps(Blocks(), ['second'], x)
 
 
 def test_copies(x):

@@ -5,12 +5,13 @@ cannot say (128x128 and 512x512) is refused; GuidedDiffusionTeacher reads
 those checkpoints as they are.
 """
 import argparse
-import ast
 
+from repfusion_mm.models.teachers.guided_diffusion_denoiser import (
+    beyond_diffusers,
+)
 from repfusion_mm.models.teachers.guided_diffusion_flags import (
     FLAGS,
     PRESETS,
-    beyond_diffusers,
     settle_flags,
 )
 from repfusion_mm.models.teachers.guided_diffusion_weights import (
@@ -33,20 +34,11 @@ def parse_args(argv=None):
         'guided-diffusion\'s own flags', 'as in its README; they override the '
         'preset\'s')
     for name, default in FLAGS.items():
-        text = isinstance(default, (str, tuple))
-        group.add_argument(
-            f'--{name}', type=str if text else _value, metavar='VALUE',
-            help=f'without a preset: {default or "by image_size"}'
-            if isinstance(default, tuple) else f'without a preset: {default}')
+        if isinstance(default, tuple):
+            default = ','.join(map(str, default)) or 'by image_size'
+        group.add_argument(f'--{name}', metavar='VALUE',
+                           help=f'without a preset: {default!r}')
     return parser.parse_args(argv)
-
-
-def _value(text):
-    """A number or a bool; what is neither is refused with the others."""
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
 
 
 def main(argv=None):

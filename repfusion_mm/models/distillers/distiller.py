@@ -291,10 +291,11 @@ class Distiller(BaseModel):
             data_samples (Sequence): Of a batch, before it is preprocessed.
 
         Raises:
-            ValueError: If the reward cannot read one.
+            ValueError: If the teacher or the reward cannot read one.
         """
-        if self.reward is not None:
-            self.reward.check_samples(data_samples)
+        for part in (self.teacher, self.reward):
+            if hasattr(part, 'check_samples'):
+                part.check_samples(data_samples)
         augments = getattr(self.data_preprocessor, 'batch_augments', None)
         if isinstance(augments, MixApart):
             augments.note(data_samples)

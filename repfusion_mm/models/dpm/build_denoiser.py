@@ -1,15 +1,23 @@
 """A diffusers denoiser from its config, checked."""
 from torch import nn
 
+# what it means that a denoiser takes so many channels
+_OTHER_CHANNELS = {
+    4: 'those of a latent space',
+    6: 'those of a colour image and of one to go by (super-resolution)'
+}
+
 
 def build_denoiser(config: dict,
                    key: str,
+                   num_timesteps: int,
                    conditional: bool = False) -> nn.Module:
-    """Build a ``UNet2DModel`` of grey or colour images.
+    """Build a ``UNet2DModel`` of grey or colour images at DDPM's time steps.
 
     Args:
         config (dict): Arguments of ``UNet2DModel``.
         key (str): The config key that holds them, for error messages.
+        num_timesteps (int): Length of its noise schedule.
         conditional (bool): Whether it may have an embedding of classes.
             Defaults to False.
 
@@ -18,7 +26,8 @@ def build_denoiser(config: dict,
 
     Raises:
         ValueError: If diffusers refuses the config, or the denoiser is
-            conditional in a way that it may not be, or has other channels.
+            conditional in a way that it may not be, has other channels, or
+            takes another time than the number of a step.
     """
     from diffusers import UNet2DModel  # takes seconds to import
     try:
@@ -37,6 +46,26 @@ def build_denoiser(config: dict,
         raise ValueError(f'`{key}`: this denoiser is class-conditional; an '
                          'unconditional one is expected')
     if config.in_channels not in (1, 3):
+        what = _OTHER_CHANNELS.get(config.in_channels)
         raise ValueError(f'`{key}`: a denoiser of 1 or 3 channels is '
-                         f'expected, this one has {config.in_channels}')
+                         f'expected, this one has {config.in_channels}'
+                         + (f', {what}' if what else ''))
+    _check_time(config, key, num_timesteps)
     return denoiser
+
+
+def _check_time(config: dict, key: str, num_timesteps: int) -> None:
+    kind = config.time_embedding_type
+    if kind == 'learned':
+        if config.num_train_timesteps < num_timesteps:
+            raise ValueError(
+                f'`{key}`: this denoiser has learned '
+                f'{config.num_train_timesteps} time steps '
+                '(`num_train_timesteps`), but its noise schedule has '
+                f'{num_timesteps}')
+    elif kind != 'positional':
+        raise ValueError(
+            f'`{key}`: this denoiser has time_embedding_type={kind!r}: its '
+            'time is the sigma of the noise, as in a score SDE, and not the '
+            'number of a time step; take one with \'positional\', such as '
+            '\'google/ddpm-celebahq-256\'')

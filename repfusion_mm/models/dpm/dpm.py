@@ -67,7 +67,7 @@ class DPM(BaseModel):
         from diffusers import DDPMScheduler
         self.raw_image = build_raw_image(raw_image, channel_order)
         self.finite = FiniteCheck()
-        self.denoiser = build_denoiser(denoiser, 'denoiser')
+        self.denoiser = build_denoiser(denoiser, 'denoiser', num_timesteps)
         config = self.denoiser.config
         if config.out_channels != config.in_channels:
             raise ValueError(

@@ -13,8 +13,9 @@ from repfusion_mm.registry import MODELS
 from .feature_bank import FeatureBank
 
 PLACES = ('pretrained', 'checkpoint')  # of a teacher's weights
+CHOICES = ('variant', 'revision')  # among the weights that are there
 # what its weights and the bank's own key say better, and what changes nothing
-NO_SETTINGS = (*PLACES, 'config', 'taps', 'channels_last', 'compile')
+NO_SETTINGS = (*PLACES, *CHOICES, 'config', 'taps', 'channels_last', 'compile')
 KEYS = dict(
     teacher='the settings of `teacher.teacher`',
     weights='the weights of `teacher.teacher`, by their hash',
@@ -62,6 +63,7 @@ def places(cfg: dict) -> list:
         stats = [(os.stat(file).st_size, os.stat(file).st_mtime_ns)
                  for file in files if osp.isfile(file)]
         found.append([path, sorted(stats)])
+    found += [[name, cfg[name]] for name in CHOICES if cfg.get(name)]
     return json.loads(json.dumps(found))
 
 

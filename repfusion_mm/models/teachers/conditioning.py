@@ -1,6 +1,8 @@
 """Which class a class-conditional teacher is told that an image shows."""
-from typing import Dict, List, Optional
+import math
+from typing import Any, Dict, Iterable, List, Optional
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -77,7 +79,8 @@ class ClassCondition:
                 raise ValueError(
                     f'`{KEY}.{mode}` names the class {index!r}, but the '
                     f'denoiser knows 0 to {num_classes - 1}')
-        # one row for each label, then the average, which -1 gets too
+        # one row for each label, then the average, which -1 gets too; labels
+        # that are not mapped get one of NaN behind them
         self._rows: List[List[int]] = [
             [index] for index in classes if self.reads_labels]
         self._rows.append(list(dict.fromkeys(classes)))
@@ -104,6 +107,8 @@ class ClassCondition:
             one class is that class's embedding, bit by bit.
         """
         means = [weight[row].double().mean(0) for row in self._rows]
+        if self.reads_labels:
+            means.append(torch.full_like(means[0], math.nan))
         return nn.Embedding.from_pretrained(torch.stack(means).to(weight))
 
     def rows(self, images: Tensor, labels: Optional[Tensor]) -> Tensor:
@@ -129,22 +134,56 @@ class ClassCondition:
                 f'`{KEY}.class_map` needs `labels` of shape '
                 f'{(len(images), )}, -1 where an image has none; got {given}')
         if labels.device.type == 'cpu':
-            self._check_labels(labels)
-        # a GPU would have to be waited for; its embedding refuses row -1
-        table = torch.full((max(self._row_of) + 2, ), -1)
-        table[torch.tensor(list(self._row_of)) + 1] = torch.tensor(
+            self.check_labels(labels.tolist())
+        # a GPU would have to be waited for: labels that are not mapped, and
+        # that nobody has looked at before, get the row of NaN, which stops
+        # the training; an index out of range would wrap or end the process
+        first, last = min(self._row_of) - 1, max(self._row_of) + 1
+        table = torch.full((last - first + 1, ), len(self._rows))
+        table[torch.tensor(list(self._row_of)) - first] = torch.tensor(
             list(self._row_of.values()))
         return table.to(images.device, non_blocking=True)[
-            labels.to(images.device) + 1]
+            labels.to(images.device).clamp(first, last) - first]
 
-    def _check_labels(self, labels: Tensor) -> None:
-        for label in labels.tolist():
+    def check_labels(self, labels: Iterable[int], whose: str = '') -> None:
+        """Refuse a label that no class is given for.
+
+        Args:
+            labels (Iterable[int]): Labels, -1 where there is none.
+            whose (str): What has them, for the error message. Defaults to
+                ``''``.
+
+        Raises:
+            ValueError: If there is one.
+        """
+        for label in labels:
             if label not in self._row_of:
                 mapped = sorted(self._row_of)[1:]
                 raise ValueError(
-                    f'`{KEY}.class_map` has no entry for the label {label}, '
-                    f'only for {", ".join(map(str, mapped[:10]))}'
+                    f'`{KEY}.class_map` has no entry for the label {label}'
+                    f'{whose}, only for {", ".join(map(str, mapped[:10]))}'
                     f'{", ..." if len(mapped) > 10 else ""}')
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Look at every label of the training's data set.
+
+        Args:
+            dataset: Of the training; one without ``get_data_info`` is not
+                looked at, nor is an image without ``gt_label``.
+
+        Raises:
+            ValueError: If one is not mapped. The image is named.
+        """
+        if not hasattr(dataset, 'get_data_info'):
+            return
+        for index in range(len(dataset)):
+            info = dataset.get_data_info(index)
+            labels = info.get('gt_label')
+            path = info.get('img_path')
+            self.check_labels(
+                [] if labels is None else np.atleast_1d(labels).tolist(),
+                f' of image {index}' + (f' ({path})' if path else '')
+                + ' of `train_dataloader.dataset`')
 
 
 def settle_class_condition(

@@ -1,5 +1,5 @@
 """What the teachers that are diffusers UNets share."""
-from typing import Dict, Optional, Sequence, Union
+from typing import Any, Dict, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,8 @@ class DenoiserTeacher(FrozenTeacher):
         source (object): Where the denoiser comes from: its ``build()`` gives
             it with random weights (shapes are read from it, on the meta
             device), its ``read()`` with its own, its ``scheduler`` is the
-            noise schedule.
+            noise schedule, its ``time_scale`` what the denoiser is told for
+            t, by t.
         taps (Sequence[str], optional): Module paths inside the denoiser.
         add_noise (bool): Whether to noise the images.
         image_size (int or Sequence[int], optional): Images are resized to it.
@@ -30,6 +31,7 @@ class DenoiserTeacher(FrozenTeacher):
         compile (bool or dict): Whether it is compiled, and how.
         size_key (str): The config key of ``image_size``, for error messages.
     """
+    hidden_first = True  # diffusers' blocks return skips and images behind
 
     def __init__(self,
                  source,
@@ -112,4 +114,35 @@ class DenoiserTeacher(FrozenTeacher):
         if self.add_noise:
             inputs = self.source.scheduler.add_noise(
                 inputs, torch.randn_like(inputs), timesteps)
+        if self.source.time_scale != 1:
+            timesteps = timesteps * self.source.time_scale
         return self.features(inputs, timesteps, classes, False)
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Look at every label of the training's data set, if they are read.
+
+        Args:
+            dataset: Of the training.
+
+        Raises:
+            ValueError: If ``class_condition`` has no class for one.
+        """
+        if self.reads_labels:
+            self._condition.check_dataset(dataset)
+
+    def check_samples(self, data_samples: Sequence) -> None:
+        """Look at a batch's labels while they are in the host's memory.
+
+        Args:
+            data_samples (Sequence[DataSample]): Of a batch, before it is
+                preprocessed.
+
+        Raises:
+            ValueError: If ``class_condition`` has no class for one, or a
+                sample has no label to read.
+        """
+        if not self.reads_labels or not data_samples:
+            return
+        labels = self.read_samples(data_samples)
+        if labels.device.type == 'cpu':
+            self._condition.check_labels(labels.tolist())

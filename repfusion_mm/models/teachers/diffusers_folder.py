@@ -1,12 +1,15 @@
 """Reading a denoiser from a diffusers folder or hub id, whole or not."""
-import os.path as osp
-from typing import Optional, Tuple
+from typing import Optional
 
 import torch
 from mmengine.logging import print_log
 from torch import nn
 
 from ..dpm.build_denoiser import build_denoiser
+from .ddpm_scheduler import read_scheduler
+from .diffusers_files import Files, find_denoiser, read_json
+from .diffusers_weights import read_weights
+from .pixel_pipeline import check_pixels
 
 
 class DiffusersFolder:
@@ -16,6 +19,8 @@ class DiffusersFolder:
         pretrained (str, optional): Folder or hub id. None: random weights.
         config (dict, optional): Config of the denoiser. None: the one in the
             folder, which must then be readable now.
+        variant (str, optional): Of the weights. Defaults to None.
+        revision (str, optional): On the hub. Defaults to None.
 
     Attributes:
         config (dict): Arguments of ``UNet2DModel``.
@@ -24,25 +29,36 @@ class DiffusersFolder:
     Raises:
         ValueError: If both are None.
     """
+    time_scale = 1.  # it is told t as it is
 
-    def __init__(self, pretrained: Optional[str],
-                 config: Optional[dict]) -> None:
-        from diffusers import DDPMScheduler
+    def __init__(self,
+                 pretrained: Optional[str],
+                 config: Optional[dict],
+                 variant: Optional[str] = None,
+                 revision: Optional[str] = None) -> None:
         if pretrained is None and config is None:
             raise ValueError('`teacher` needs `pretrained` (a folder or hub '
                              'id), `config`, or both')
+        for key, value in (('variant', variant), ('revision', revision)):
+            if pretrained is None and value is not None:
+                raise ValueError(f'`teacher.{key}` is {value!r}, but without '
+                                 '`teacher.pretrained` no weights are read')
         self.pretrained = pretrained
+        self.variant, self.revision = variant, revision
         if config is None:
             self.key = 'teacher.pretrained'
-            self.config, _ = read_config(pretrained)
-            self.scheduler = read_scheduler(pretrained)
+            files, prefix = find_denoiser(pretrained, revision)
+            self.config = read_config(files, prefix)
+            check_pixels(files)
+            self.scheduler = read_scheduler(files, prefix)
         else:
+            from diffusers import DDPMScheduler
             self.key = 'teacher.config'
             self.config, self.scheduler = dict(config), DDPMScheduler()
 
     def build(self) -> nn.Module:
         """The denoiser with random weights."""
-        return build_denoiser(self.config, self.key, conditional=True)
+        return self._build(self.config, self.key)
 
     def read(self) -> nn.Module:
         """The denoiser with its weights, and its scheduler.
@@ -53,26 +69,35 @@ class DiffusersFolder:
         Raises:
             OSError: If the folder or hub id cannot be read, or its weights
                 are absent, truncated, or do not fit.
-            ValueError: If the folder says something else than ``config``.
+            ValueError: If the folder says something else than ``config``, or
+                is of another kind than :class:`UNetTeacher` takes.
         """
         if self.pretrained is None:
             print_log('The teacher has random weights: `teacher.config` was '
                       'given and not `teacher.pretrained`', 'current',
                       level=30)
             return self.build()
-        config, subfolder = read_config(self.pretrained)
+        files, prefix = find_denoiser(self.pretrained, self.revision)
+        config = read_config(files, prefix)
         if self.key == 'teacher.config':
-            scheduler = read_scheduler(self.pretrained)
+            check_pixels(files)
+            scheduler = read_scheduler(files, prefix)
             self._compare(config, scheduler)
             self.scheduler = scheduler
-        return read_denoiser(self.pretrained, subfolder)
+        with torch.device('meta'):
+            denoiser = self._build(config, 'teacher.pretrained')
+        return read_weights(denoiser, files, prefix, self.variant)
+
+    def _build(self, config: dict, key: str) -> nn.Module:
+        return build_denoiser(
+            config, key, self.scheduler.config.num_train_timesteps,
+            conditional=True)
 
     def _compare(self, config: dict, scheduler) -> None:
         """Refuse a folder whose denoiser is not the one of the config."""
         with torch.device('meta'):  # fills in what either leaves out
             ours = self.build().config
-            theirs = build_denoiser(config, 'teacher.pretrained',
-                                    conditional=True).config
+            theirs = self._build(config, 'teacher.pretrained').config
         for name in ours:
             # dropout does nothing in a frozen network
             if name.startswith('_') or name == 'dropout':
@@ -91,92 +116,29 @@ class DiffusersFolder:
                 f'{known} are expected: leave out `teacher.config`')
 
 
-def _as_list(value):
-    return list(value) if isinstance(value, tuple) else value
-
-
-def read_config(pretrained: str) -> Tuple[dict, Optional[str]]:
+def read_config(files: Files, prefix: str) -> dict:
     """Config of a denoiser, before its weights are needed.
 
     Args:
-        pretrained (str): Folder or hub id of a pipeline or of a bare model.
+        files (Files): Of the pipeline.
+        prefix (str): Of the denoiser's files in it.
 
     Returns:
-        tuple: The config, and the subfolder that holds the denoiser.
+        dict: Arguments of ``UNet2DModel``.
 
     Raises:
-        FileNotFoundError: If there is no such folder or hub id.
+        OSError: If it cannot be read.
         ValueError: If what is there is no ``UNet2DModel``.
     """
     from diffusers import UNet2DModel
-    for subfolder in ('unet', None):  # a pipeline's layout, a bare model's
-        try:
-            config = UNet2DModel.load_config(pretrained, subfolder=subfolder)
-            break
-        except (OSError, ValueError) as error:
-            reason = error
-    else:
-        raise FileNotFoundError(
-            f'`teacher.pretrained` is {pretrained!r}, which is neither a '
-            'folder with a diffusers denoiser (`config.json`, or '
-            f'`unet/config.json`) nor a hub id that can be read: {reason}')
+    config = read_json(files, f'{prefix}config.json')
     found = config.get('_class_name')
     if found != 'UNet2DModel':
-        raise ValueError(f'`teacher.pretrained` is {pretrained!r}, a {found}; '
-                         'UNetTeacher takes a UNet2DModel')
+        raise ValueError(f'`teacher.pretrained` is {files.where!r}, a '
+                         f'{found}; UNetTeacher takes a UNet2DModel')
     # as `from_pretrained` does: keys of a newer diffusers are left out
-    config, _, _ = UNet2DModel.extract_init_dict(dict(config))
-    return config, subfolder
+    return UNet2DModel.extract_init_dict(config)[0]
 
 
-def read_scheduler(pretrained: str):
-    """The noise schedule beside a denoiser, DDPM's default if it has none.
-
-    Args:
-        pretrained (str): As for :func:`read_config`.
-
-    Returns:
-        diffusers.DDPMScheduler: Its betas and number of time steps.
-    """
-    from diffusers import DDPMScheduler
-    for subfolder in ('scheduler', None):
-        try:
-            return DDPMScheduler.from_pretrained(
-                pretrained, subfolder=subfolder)
-        except (OSError, ValueError):
-            continue
-    print_log(f'{pretrained} has no scheduler config: 1000 linear steps are '
-              'assumed', 'current', level=30)
-    return DDPMScheduler()
-
-
-def read_denoiser(pretrained: str, subfolder: Optional[str]) -> nn.Module:
-    """The whole denoiser with its weights, every one of them.
-
-    Args:
-        pretrained (str): As for :func:`read_config`.
-        subfolder (str, optional): As :func:`read_config` found it.
-
-    Returns:
-        diffusers.UNet2DModel: In float32, on the CPU.
-
-    Raises:
-        OSError: If the weights are absent, truncated, or do not fit.
-    """
-    from diffusers import UNet2DModel
-    where = osp.join(pretrained, subfolder or '')
-    try:
-        # the other way of loading does not tell of surplus weights in
-        # diffusers 0.30
-        denoiser, info = UNet2DModel.from_pretrained(
-            pretrained, subfolder=subfolder, output_loading_info=True,
-            low_cpu_mem_usage=False)
-    except Exception as error:  # many kinds: absent, truncated, other shapes
-        raise OSError(f'the weights of `teacher.pretrained` in {where!r} '
-                      f'cannot be read: {error}') from error
-    wrong = {key: info[key] for key in ('missing_keys', 'unexpected_keys')
-             if info[key]}
-    if wrong:
-        raise OSError(f'the weights of `teacher.pretrained` in {where!r} do '
-                      f'not fit its config: {wrong}')
-    return denoiser
+def _as_list(value):
+    return list(value) if isinstance(value, tuple) else value

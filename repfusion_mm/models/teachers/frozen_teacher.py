@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ..compiling import compile_options
 from ..labels import class_labels
-from ..taps import Taps, modules_behind
+from ..taps import Taps, drop_weights, modules_behind
 from .compiled_taps import CompiledTaps
 from .frozen import Frozen
 
@@ -32,6 +32,7 @@ class FrozenTeacher(nn.Module):
     """
     reads_labels = False  # whether the features depend on the labels
     allows_label_leak = False  # whether a reward may read them from there
+    hidden_first = False  # as in `Taps`
     looks_once = False  # at the whole images of a data set, and no others
 
     def __init__(self, on_meta: nn.Module, taps: Sequence[str], *trial: Any,
@@ -46,7 +47,8 @@ class FrozenTeacher(nn.Module):
         self.memory_format = torch.channels_last if channels_last \
             else torch.contiguous_format
         self.compile_options = compile_options(compile, 'teacher.compile')
-        self._taps = Taps(on_meta, taps, *trial, key='teacher.taps')
+        self._taps = Taps(on_meta, taps, *trial, key='teacher.taps',
+                          hidden_first=self.hidden_first)
         self._behind = modules_behind(on_meta, self._taps, *trial)
         self._frozen: Optional[Frozen] = None
         self._compiled: Optional[CompiledTaps] = None
@@ -89,9 +91,7 @@ class FrozenTeacher(nn.Module):
         if self._frozen is not None:
             return
         network = self.read()
-        for name in self._behind:
-            parent, _, child = name.rpartition('.')
-            setattr(network.get_submodule(parent), child, nn.Identity())
+        drop_weights(network, self._behind)
         self._hold(Frozen(network.to(
             self._device_of.device, self.dtype,
             memory_format=self.memory_format)))

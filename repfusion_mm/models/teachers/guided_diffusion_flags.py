@@ -1,13 +1,8 @@
-"""guided-diffusion's flags, and the denoiser that they describe."""
-import math
-from typing import Dict, List, Optional
+"""guided-diffusion's flags, checked."""
+from typing import List, Optional, Tuple
 
-from torch import nn
-
-from ..dpm.build_denoiser import build_denoiser
 from ..nearest import nearest
 
-NUM_CLASSES = 1000  # ImageNet's, whenever `class_cond`
 GROUPS = 32  # of its group norms
 # the defaults of guided-diffusion's own scripts
 FLAGS = dict(
@@ -17,13 +12,26 @@ FLAGS = dict(
     channel_mult=(),  # settled by the image size
     attention_resolutions=(16, 8),
     num_heads=4,
+    num_heads_upsample=-1,  # as many as `num_heads`
     num_head_channels=-1,  # as many as `num_heads` leaves to each
     resblock_updown=False,
     use_scale_shift_norm=True,
     use_new_attention_order=False,
     class_cond=False,
     learn_sigma=False,
-    noise_schedule='linear')
+    diffusion_steps=1000,
+    noise_schedule='linear',
+    rescale_timesteps=False,
+    predict_xstart=False,
+    # of training and sampling, which change nothing about the features
+    dropout=0.,
+    use_checkpoint=False,
+    use_fp16=False,
+    use_kl=False,
+    rescale_learned_sigmas=False,
+    timestep_respacing='')
+# of its networks that take a small image beside the noisy one
+SUPER_RESOLUTION = ('small_size', 'large_size')
 CHANNEL_MULT = {
     64: (1, 2, 3, 4),
     128: (1, 1, 2, 3, 4),
@@ -53,7 +61,8 @@ def settle_flags(preset: Optional[str], flags: dict) -> dict:
         preset (str, optional): A key of ``PRESETS``. None: the defaults of
             guided-diffusion's own scripts.
         flags (dict): Flags by guided-diffusion's own names, which override
-            the preset's. Sequences may be written as there, ``'32,16,8'``.
+            the preset's. Each may be a text, as on a command line: ``'True'``
+            or ``'32,16,8'``.
 
     Returns:
         dict: As ``FLAGS``, with ``channel_mult`` settled.
@@ -67,9 +76,16 @@ def settle_flags(preset: Optional[str], flags: dict) -> dict:
                          f'{nearest(preset, PRESETS)}')
     settled = dict(FLAGS if preset is None else PRESETS[preset])
     for name, value in flags.items():
+        if name in SUPER_RESOLUTION:
+            raise ValueError(
+                f'`{name}` is a flag of guided-diffusion\'s super-resolution, '
+                'whose networks take a small image beside the noisy one; '
+                'take the denoiser of the small images')
         if name not in FLAGS:
-            raise ValueError(f'guided-diffusion has no flag `{name}`; '
-                             f'nearest: {nearest(name, FLAGS)}')
+            raise ValueError(
+                f'guided-diffusion\'s networks and their diffusion have no '
+                f'flag `{name}`; nearest: {nearest(name, FLAGS)}. Flags of '
+                'its training and sampling scripts are left out')
         settled[name] = _checked(name, value)
     if not settled['channel_mult']:
         size = settled['image_size']
@@ -84,14 +100,21 @@ def settle_flags(preset: Optional[str], flags: dict) -> dict:
                 '`num_channels` times `channel_mult`, '
                 f'{settled["num_channels"]} x {settled["channel_mult"]}, '
                 f'gives {width} channels; a multiple of {GROUPS} is expected')
-    for width in _attended_channels(settled):
-        heads = num_heads(settled, width)
-        if heads < 1 or width % heads or (
-                settled['num_head_channels'] not in (-1, width // heads)):
-            raise ValueError(
-                f'{width} channels cannot be split into heads by `num_heads` '
-                f'{settled["num_heads"]} and `num_head_channels` '
-                f'{settled["num_head_channels"]}')
+    for width in attended_channels(settled):
+        for name, up in (('num_heads', False), ('num_heads_upsample', True)):
+            heads = num_heads(settled, width, up)
+            if heads < 1 or width % heads or (
+                    settled['num_head_channels'] not in (-1, width // heads)):
+                raise ValueError(
+                    f'{width} channels cannot be split into heads by '
+                    f'`{name}` {settled[name]} and `num_head_channels` '
+                    f'{settled["num_head_channels"]}')
+    last = linear_betas(settled)[1]
+    if settled['noise_schedule'] == 'linear' and last > 1:
+        raise ValueError(
+            f'`diffusion_steps` is {settled["diffusion_steps"]}, with which '
+            f'guided-diffusion\'s linear schedule ends at a beta of {last:g}, '
+            'more than 1; at least 20 are expected')
     return settled
 
 
@@ -109,118 +132,44 @@ def attends(flags: dict) -> List[bool]:
             for level in range(len(flags['channel_mult']))]
 
 
-def num_heads(flags: dict, channels: int) -> int:
-    """Number of attention heads at a level of so many channels."""
-    if flags['num_head_channels'] == -1:
-        return flags['num_heads']
-    return channels // flags['num_head_channels']
-
-
-def beyond_diffusers(flags: dict) -> List[str]:
-    """Why a diffusers config cannot say what the flags say; empty if it can.
-
-    Args:
-        flags (dict): As :func:`settle_flags` returns them.
-
-    Returns:
-        list[str]: The reasons.
-    """
-    reasons = []
-    widths = _head_widths(flags)
-    if len(widths) > 1:
-        reasons.append(
-            f'its attention has {flags["num_heads"]} heads at every level, '
-            f'so that their width differs by level ({sorted(widths)}), and '
-            'UNet2DModel has one `attention_head_dim` for all')
-    first, base = level_channels(flags)[0], flags['num_channels']
-    if first != base:
-        reasons.append(
-            f'its `channel_mult` starts with {flags["channel_mult"][0]}, so '
-            f'that the time step is embedded in {base} channels and the '
-            f'first level has {first}, and UNet2DModel has one number for '
-            'both')
-    return reasons
-
-
-def diffusers_config(flags: dict) -> Dict[str, object]:
-    """The config of ``UNet2DModel`` that the flags describe.
-
-    What :func:`beyond_diffusers` names is not in it, but every weight but
-    those of the time step's embedding has the right shape.
-
-    Args:
-        flags (dict): As :func:`settle_flags` returns them.
-
-    Returns:
-        dict: Arguments of ``UNet2DModel``.
-    """
-    names = ('ResnetDownsampleBlock2D', 'ResnetUpsampleBlock2D') \
-        if flags['resblock_updown'] else ('DownBlock2D', 'UpBlock2D')
-    down, up = ([attention if attended else name for attended in order]
-                for name, attention, order in
-                zip(names, ('AttnDownBlock2D', 'AttnUpBlock2D'),
-                    (attends(flags), attends(flags)[::-1])))
-    resampling = 'resnet' if flags['resblock_updown'] else 'conv'
-    return dict(
-        sample_size=flags['image_size'],
-        in_channels=3,
-        out_channels=6 if flags['learn_sigma'] else 3,
-        down_block_types=down,
-        up_block_types=up,
-        block_out_channels=level_channels(flags),
-        layers_per_block=flags['num_res_blocks'],
-        downsample_type=resampling,
-        upsample_type=resampling,
-        attention_head_dim=math.gcd(*_head_widths(flags)),
-        norm_num_groups=GROUPS,
-        # else the middle's attention has no norm beside `scale_shift`
-        attn_norm_num_groups=GROUPS,
-        norm_eps=1e-5,
-        resnet_time_scale_shift='scale_shift'
-        if flags['use_scale_shift_norm'] else 'default',
-        num_class_embeds=NUM_CLASSES if flags['class_cond'] else None)
-
-
-def build_guided_denoiser(flags: dict) -> nn.Module:
-    """The denoiser that the flags describe, with random weights.
-
-    Args:
-        flags (dict): As :func:`settle_flags` returns them.
-
-    Returns:
-        diffusers.UNet2DModel: Changed where a config cannot say it; see
-        :func:`beyond_diffusers`.
-    """
-    from diffusers.models.attention_processor import Attention
-    from diffusers.models.embeddings import TimestepEmbedding, Timesteps
-    denoiser = build_denoiser(diffusers_config(flags), 'teacher',
-                              conditional=True)
-    for module in denoiser.modules():
-        if isinstance(module, Attention):
-            module.heads = num_heads(flags, module.to_q.in_features)
-    base = flags['num_channels']
-    if level_channels(flags)[0] != base:
-        width = 4 * base
-        denoiser.time_proj = Timesteps(base, True, 0)
-        denoiser.time_embedding = TimestepEmbedding(base, width)
-        if flags['class_cond']:
-            denoiser.class_embedding = nn.Embedding(NUM_CLASSES, width)
-        for module in denoiser.modules():
-            if hasattr(module, 'time_emb_proj'):
-                module.time_emb_proj = nn.Linear(
-                    width, module.time_emb_proj.out_features)
-    return denoiser
-
-
-def _attended_channels(flags: dict) -> set:
+def attended_channels(flags: dict) -> set:
+    """Numbers of channels that have attention."""
     widths = level_channels(flags)
     return {width for width, attended in zip(widths, attends(flags))
             if attended} | {widths[-1]}  # the middle always attends
 
 
-def _head_widths(flags: dict) -> set:
-    return {width // num_heads(flags, width)
-            for width in _attended_channels(flags)}
+def num_heads(flags: dict, channels: int, up: bool = False) -> int:
+    """Number of attention heads at a level of so many channels.
+
+    Args:
+        flags (dict): As :func:`settle_flags` returns them.
+        channels (int): The level's.
+        up (bool): Whether on the way up. Defaults to False.
+
+    Returns:
+        int: The number.
+    """
+    if flags['num_head_channels'] != -1:
+        return channels // flags['num_head_channels']
+    if up and flags['num_heads_upsample'] != -1:
+        return flags['num_heads_upsample']
+    return flags['num_heads']
+
+
+def linear_betas(flags: dict) -> Tuple[float, float]:
+    """First and last beta of the linear schedule.
+
+    It is the same noise spread over more or fewer steps than 1000.
+    """
+    scale = 1000 / flags['diffusion_steps']
+    return scale * 0.0001, scale * 0.02
+
+
+def time_scale(flags: dict) -> float:
+    """What the network is told for t, by t."""
+    return 1000 / flags['diffusion_steps'] if flags['rescale_timesteps'] \
+        else 1.
 
 
 def _checked(name: str, value):
@@ -231,26 +180,43 @@ def _checked(name: str, value):
             raise ValueError(f'`{name}` is {value!r}, expected one of '
                              f'{sorted(BETA_SCHEDULES)}')
         return value
+    if isinstance(default, str):  # what it says is of no matter
+        return str(value)
+    given = _parsed(value) if isinstance(value, str) else value
     if isinstance(default, tuple):
-        if isinstance(value, str):  # as guided-diffusion has it
-            value = [_number(part) for part in value.split(',') if part]
-        if isinstance(value, (list, tuple)) and all(
-                isinstance(part, (int, float)) and part > 0
-                for part in value):
-            return tuple(value)
-        raise ValueError(f'`{name}` is {value!r}, expected positive numbers, '
-                         'such as (32, 16, 8) or \'32,16,8\'')
-    if type(value) is not type(default) or (
-            value < 1 and not (name == 'num_head_channels' and value == -1)
-            and not isinstance(value, bool)):
-        raise ValueError(f'`{name}` is {value!r}, expected ' + (
-            'True or False' if isinstance(default, bool) else
-            'a positive integer'))
-    return value
+        if isinstance(value, str):  # '8' is one of them, '' none
+            value = given = [_parsed(part) for part in value.split(',')
+                             if part]
+        if isinstance(given, (list, tuple)) and all(
+                _is_number(part, float) and part > 0 for part in given):
+            return tuple(given)
+        expected = 'positive numbers, such as (32, 16, 8) or \'32,16,8\''
+    elif isinstance(default, bool):
+        if isinstance(given, bool):
+            return given
+        expected = 'True or False'
+    elif isinstance(default, float):
+        if _is_number(given, float) and 0 <= given <= 1:
+            return float(given)
+        expected = 'a number from 0 to 1'
+    else:
+        if _is_number(given, int) and (given > 0 or given == default):
+            return given
+        expected = 'a positive integer'
+    raise ValueError(f'`{name}` is {value!r}, expected {expected}')
 
 
-def _number(text: str):
-    try:
-        return float(text) if '.' in text else int(text)
-    except ValueError:
-        return text
+def _is_number(value, kind: type) -> bool:
+    return isinstance(value, (int, kind)) and not isinstance(value, bool)
+
+
+def _parsed(text: str):
+    """What a text of a command line stands for, itself if for nothing."""
+    if text.lower() in ('true', 'false'):
+        return text.lower() == 'true'
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

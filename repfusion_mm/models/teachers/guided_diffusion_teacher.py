@@ -19,7 +19,9 @@ class GuidedDiffusionTeacher(DenoiserTeacher):
     :meth:`init_weights` only.
 
     Args:
-        checkpoint (str): File, such as ``'64x64_diffusion.pt'``.
+        checkpoint (str): File, such as ``'64x64_diffusion.pt'``; its names
+            may have a wrapper's prefix, and of weights and their average
+            (``ema``) the average is read.
         preset (str, optional): Flags of a released checkpoint: ``'64x64'``,
             ``'128x128'``, ``'256x256'``, ``'512x512'`` (class-conditional) or
             ``'256x256_uncond'`` (also LSUN's and FFHQ's). Defaults to None:
@@ -40,12 +42,18 @@ class GuidedDiffusionTeacher(DenoiserTeacher):
         channels_last (bool): As in :class:`UNetTeacher`.
         compile (bool or dict): As in :class:`UNetTeacher`.
         **flags: guided-diffusion's flags by their own names, which override
-            the preset's: ``image_size``, ``num_channels``,
+            the preset's, also as texts: ``image_size``, ``num_channels``,
             ``num_res_blocks``, ``channel_mult``, ``attention_resolutions``,
-            ``num_heads``, ``num_head_channels``, ``resblock_updown``,
-            ``use_scale_shift_norm``, ``use_new_attention_order``,
-            ``class_cond``, ``learn_sigma`` and ``noise_schedule``. A wrong
-            number of heads or attention order cannot be seen from the file.
+            ``num_heads``, ``num_heads_upsample``, ``num_head_channels``,
+            ``resblock_updown``, ``use_scale_shift_norm``,
+            ``use_new_attention_order``, ``class_cond``, ``learn_sigma``,
+            ``diffusion_steps`` (t is from 0 to it, less 1),
+            ``noise_schedule``, ``rescale_timesteps`` and ``predict_xstart``.
+            A wrong number of heads or attention order cannot be seen from
+            the file, nor can the last four. Those of training and sampling
+            are taken and change nothing: ``dropout``, ``use_checkpoint``,
+            ``use_fp16`` (see ``dtype``), ``use_kl``,
+            ``rescale_learned_sigmas`` and ``timestep_respacing``.
 
     Raises:
         ValueError: If a flag is unknown or wrong, or as for

@@ -1,17 +1,21 @@
 """Weights of guided-diffusion's checkpoints, for a diffusers denoiser."""
-import zipfile
-from typing import Callable, Dict, List, Tuple
+from typing import Callable, Dict, Iterator, List, Tuple
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from .guided_diffusion_denoiser import build_guided_denoiser
 from .guided_diffusion_flags import (
     BETA_SCHEDULES,
     attends,
-    build_guided_denoiser,
+    linear_betas,
     num_heads,
+    time_scale,
 )
+from .weights_file import read_weights_file
 
+ANCHOR = 'time_embed.0.weight'  # every checkpoint has it
 # names inside a residual block and inside an attention block
 _RESNET = {
     'in_layers.0': ['norm1'],
@@ -36,18 +40,23 @@ class GuidedDiffusionCheckpoint:
         flags (dict): As :func:`settle_flags` returns them.
 
     Attributes:
-        scheduler (diffusers.DDPMScheduler): The noise schedule of the flags,
-            1000 steps.
+        scheduler (diffusers.DDPMScheduler): The noise schedule of the flags.
+        time_scale (float): What the denoiser is told for t, by t.
     """
 
     def __init__(self, checkpoint: str, flags: dict) -> None:
         from diffusers import DDPMScheduler
         self.checkpoint = checkpoint
         self.flags = flags
+        self.time_scale = time_scale(flags)
+        first, last = linear_betas(flags)  # the cosine schedule has its own
         self.scheduler = DDPMScheduler(
+            flags['diffusion_steps'], beta_start=first, beta_end=last,
             beta_schedule=BETA_SCHEDULES[flags['noise_schedule']],
             variance_type='learned_range' if flags['learn_sigma'] else
-            'fixed_small')
+            'fixed_small',
+            prediction_type='sample' if flags['predict_xstart'] else
+            'epsilon')
 
     def build(self) -> nn.Module:
         """The denoiser with random weights."""
@@ -228,18 +237,53 @@ def _check(state: Dict[str, Tensor], expected: Dict[str, tuple]) -> None:
 
 
 def _load(checkpoint: str) -> Dict[str, Tensor]:
-    """A state dict, left on the disk where the file's format allows it."""
     try:
-        state = torch.load(checkpoint, map_location='cpu', weights_only=True,
-                           mmap=zipfile.is_zipfile(checkpoint))
+        state = read_weights_file(checkpoint)
     except FileNotFoundError as error:
         raise FileNotFoundError(f'`checkpoint` is {checkpoint!r}, where '
                                 'there is no file') from error
     except Exception as error:  # many kinds: truncated, no tensors, a folder
         raise OSError(f'`checkpoint` is {checkpoint!r}, which cannot be '
                       f'read: {error}') from error
-    if not isinstance(state, dict) or not all(
-            isinstance(weight, Tensor) for weight in state.values()):
-        raise ValueError(f'`checkpoint` is {checkpoint!r}, which holds no '
-                         'state dict of guided-diffusion')
-    return state
+    return _unwrapped(state, checkpoint)
+
+
+def _unwrapped(state: object, checkpoint: str) -> Dict[str, Tensor]:
+    """The denoiser's own state dict, whatever it was wrapped in.
+
+    DDP puts ``module.`` before its names, ``torch.compile`` ``_orig_mod.``,
+    and trainers write it beside an average, an optimiser and counters.
+    """
+    weights = dict(_flat(state))
+    if any(name.startswith('first_stage_model.') or
+           '.first_stage_model.' in name for name in weights):
+        raise ValueError(
+            f'`checkpoint` is {checkpoint!r}, a latent diffusion model '
+            '(`first_stage_model`): its denoiser has never seen pixels; take '
+            'one of images')
+    prefixes = [name[:-len(ANCHOR)] for name in weights
+                if f'.{name}'.endswith(f'.{ANCHOR}')]
+    averages = [prefix for prefix in prefixes if 'ema' in prefix.lower()]
+    if len(prefixes) > 1 and len(averages) == 1:
+        prefixes = averages  # as it would be sampled from
+    if len(prefixes) != 1:
+        raise ValueError(
+            f'`checkpoint` is {checkpoint!r}, which holds '
+            + (f'{len(prefixes)} state dicts of guided-diffusion, {prefixes}; '
+               'save the one that is meant' if prefixes else
+               f'no state dict of guided-diffusion (no {ANCHOR!r})'))
+    prefix, = prefixes
+    if prefix:
+        print_log(f'The weights in {checkpoint} are read from {prefix!r}',
+                  'current')
+    return {name[len(prefix):]: weight for name, weight in weights.items()
+            if name.startswith(prefix)}
+
+
+def _flat(state: object, prefix: str = '') -> Iterator[Tuple[str, Tensor]]:
+    """All tensors of nested dicts, by their names with dots between."""
+    if isinstance(state, Tensor):
+        yield prefix[:-1], state
+    elif isinstance(state, dict):
+        for name, value in state.items():
+            yield from _flat(value, f'{prefix}{name}.')

@@ -12,6 +12,8 @@ class UNetTeacher(DenoiserTeacher):
     """Features z(t) of a frozen denoiser, ``UNet2DModel`` of diffusers.
 
     An image and a time step go in, the features at the taps come out. The
+    denoiser must be one of images, trained as a DDPM, whatever it predicts
+    (noise, image or velocity) and whichever sampler lies beside it. The
     forward pass ends at the deepest tap, and what lies behind it is not kept.
     The denoiser is no submodule: it is in no state dict, optimiser or EMA
     copy, a deepcopy shares it, and ``.to()`` moves it.
@@ -27,9 +29,10 @@ class UNetTeacher(DenoiserTeacher):
             ``pretrained`` it makes the model independent of that folder until
             its weights are read, and must say what the folder says. In its
             place, the weights are random: for tests, and to measure speed.
-        taps (Sequence[str], optional): Module paths inside the denoiser.
-            Defaults to the taps that the connections and the reward of the
-            model name, or else to ``mid_block``.
+        taps (Sequence[str], optional): Module paths inside the denoiser; of
+            a block that returns several tensors its hidden states. Defaults
+            to the taps that the connections and the reward of the model name,
+            or else to ``mid_block``.
         add_noise (bool): Noise the image to the level of t, by the teacher's
             own scheduler, before it is looked at. Defaults to False: the
             clean image is conditioned on t, as published.
@@ -60,11 +63,19 @@ class UNetTeacher(DenoiserTeacher):
             ``torch.compile``'s arguments, such as
             ``dict(mode='reduce-overhead')`` for CUDA graphs. Defaults to
             False.
+        variant (str, optional): Which of several kinds of weights is read,
+            such as ``'fp16'`` of ``diffusion_pytorch_model.fp16.safetensors``
+            (they are computed with as ``dtype`` says). Defaults to None: the
+            plain ones or, where there are none, the only variant.
+        revision (str, optional): Branch, tag or commit on the hub. Defaults
+            to None: the main branch.
 
     Raises:
         ValueError: If neither ``pretrained`` nor ``config`` is given, a tap
             does not exist (the nearest are named), the image size does not
-            suit the denoiser, or ``class_condition`` does not.
+            suit the denoiser, or ``class_condition`` does not; or if the
+            denoiser is one of latents, or its time is not the number of a
+            time step (score SDE, EDM, consistency models, flow matching).
 
     Source: Yang and Wang, "Diffusion Model as Representation Learner", ICCV
     2023, section 3.
@@ -88,7 +99,10 @@ class UNetTeacher(DenoiserTeacher):
                  dtype: Optional[str] = None,
                  class_condition: Optional[dict] = None,
                  channels_last: bool = False,
-                 compile: Union[bool, dict] = False) -> None:
-        super().__init__(DiffusersFolder(pretrained, config), taps, add_noise,
-                         image_size, input_range, dtype, class_condition,
-                         channels_last, compile)
+                 compile: Union[bool, dict] = False,
+                 variant: Optional[str] = None,
+                 revision: Optional[str] = None) -> None:
+        super().__init__(
+            DiffusersFolder(pretrained, config, variant, revision), taps,
+            add_noise, image_size, input_range, dtype, class_condition,
+            channels_last, compile)

@@ -146,6 +146,16 @@ def test_wrong_size(build, tiny):
                    denoiser=dict(tiny, sample_size=15)))
 
 
+@pytest.mark.parametrize('config, match', [
+    (dict(time_embedding_type='fourier'), "time_embedding_type='fourier'"),
+    (dict(time_embedding_type='learned', num_train_timesteps=99),
+     'learned 99 time steps.*has 100$')])
+def test_time_of_another_kind(build, tiny, config, match):
+    with pytest.raises(ValueError, match=f'`denoiser`: .*{match}'):
+        build(dict(type='repfusion_mm.DPM', num_timesteps=100,
+                   denoiser=dict(tiny, **config)))
+
+
 def test_only_trains(dpm, images):
     with pytest.raises(ValueError, match="'predict'.*sample with diffusers"):
         dpm()(images, mode='predict')

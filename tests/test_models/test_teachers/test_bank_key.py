@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from repfusion_mm.models.teachers.bank_key import weights_hash
+from repfusion_mm.models.teachers.bank_key import (
+    places,
+    settings,
+    weights_hash,
+)
 
 
 @pytest.fixture(params=[torch.float32, torch.bfloat16])
@@ -25,3 +29,12 @@ def test_other_weights(network, name):
     other = copy.deepcopy(network)
     other.state_dict()[name].add_(1)
     assert weights_hash(other) != weights_hash(network)
+
+
+def test_choice_among_weights(tmp_path):
+    """Tells where the weights are, and nothing else about the teacher."""
+    cfg = dict(type='repfusion_mm.UNetTeacher', pretrained=str(tmp_path))
+    other = dict(cfg, variant='fp16')
+    assert settings(other) == settings(cfg)
+    assert places(other) != places(cfg)
+    assert places(dict(cfg, variant=None)) == places(cfg)

@@ -321,7 +321,8 @@ def test_own_defaults(teacher):
 @pytest.mark.parametrize('cfg, match', [
     (dict(preset='64'), "`preset` is '64'; nearest: '64x64'"),
     (dict(num_chanels=32), "no flag `num_chanels`; nearest: 'num_channels'"),
-    (dict(num_channels='32'), "`num_channels` is '32', expected a positive"),
+    (dict(num_channels='3x'), "`num_channels` is '3x', expected a positive"),
+    (dict(num_channels='32.5'), "`num_channels` is '32.5'"),
     (dict(num_channels=True), '`num_channels` is True'),
     (dict(num_heads=0), '`num_heads` is 0'),
     (dict(class_cond=1), '`class_cond` is 1, expected True or False'),

@@ -48,11 +48,16 @@ def features(build, images, timesteps, **cfg):
     dict(), dict(class_cond=True, use_new_attention_order=True,
                  noise_schedule='cosine'),
     dict(resblock_updown=False, use_scale_shift_norm=False,
-         num_head_channels=-1, num_heads=2)])
+         num_head_channels=-1, num_heads=2),
+    dict(diffusion_steps=4000, dropout=0.1, use_fp16=True, use_kl=False,
+         timestep_respacing='250', predict_xstart=True)])
 def test_same_features(convert, checkpoint, build, images, timesteps,
                        tmp_path, more):
     flags = dict(FLAGS, **more)
-    path, folder = checkpoint(**flags), str(tmp_path / 'folder')
+    shapes = {name: value for name, value in flags.items() if name not in (
+        'diffusion_steps', 'dropout', 'use_fp16', 'use_kl',
+        'timestep_respacing', 'predict_xstart')}
+    path, folder = checkpoint(**shapes), str(tmp_path / 'folder')
     convert([path, folder, *options(flags)])
     condition = dict(class_condition=dict(fixed=3)) \
         if flags.get('class_cond') else {}
@@ -67,6 +72,9 @@ def test_same_features(convert, checkpoint, build, images, timesteps,
     assert torch.equal(read.source.scheduler.betas,
                        ours.source.scheduler.betas)
     assert read.image_size == (16, 16)
+    assert read.num_timesteps == flags.get('diffusion_steps', 1000)
+    assert read.source.scheduler.config.prediction_type == (
+        'sample' if 'predict_xstart' in flags else 'epsilon')
 
 
 def test_half(convert, checkpoint, build, images, timesteps, tmp_path):
@@ -93,12 +101,16 @@ def test_diffusers_samples(convert, checkpoint, tmp_path):
     assert images.shape == (2, 16, 16, 3)
 
 
-@pytest.mark.parametrize('preset, reason', [
-    ('128x128', r'4 heads at every level.*\[128, 192, 256\]'),
-    ('512x512', '`channel_mult` starts with 0.5.*256 channels.*128')])
-def test_refused(convert, tmp_path, preset, reason):
+@pytest.mark.parametrize('words, reason', [
+    ('--preset 128x128', r'4 heads at every level.*\[128, 192, 256\]'),
+    ('--preset 512x512', '`channel_mult` starts with 0.5.*256 channels.*128'),
+    ('--preset 256x256 --rescale_timesteps True --diffusion_steps 4000',
+     '`rescale_timesteps` has its 4000 time steps'),
+    ('--num_heads_upsample 2 --attention_resolutions 8',
+     r'4 heads at every level \(2 on the way up\).*\[128, 256\]')])
+def test_refused(convert, tmp_path, words, reason):
     with pytest.raises(SystemExit, match=reason + '.*GuidedDiffusionTeacher'):
-        convert(['no/such.pt', str(tmp_path / 'folder'), '--preset', preset])
+        convert(['no/such.pt', str(tmp_path / 'folder'), *words.split()])
     assert not (tmp_path / 'folder').exists()
 
 
