@@ -18,7 +18,6 @@ BENCHMARKS = ROOT / 'benchmarks'
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import cifar10
-    monkeypatch.setattr(cifar10, 'NUM_VAL', 3)
     return cifar10
 
 
@@ -50,7 +49,7 @@ def read(out, split):
 
 def test_splits(module, data, tmp_path):
     out = tmp_path / 'out'
-    module.list_images(str(data), out, 5, 4)
+    module.list_images(str(data), out, 5, 3, 4)
     lists = {split: read(out, split) for split in ('train', 'val', 'test')}
     assert {split: len(rows) for split, rows in lists.items()} == dict(
         train=50, val=30, test=40)
@@ -72,8 +71,8 @@ def test_splits(module, data, tmp_path):
 
 
 def test_training_never_takes_validation_images(module, data, tmp_path):
-    module.list_images(str(data), tmp_path / 'all', 1000, 1000)
-    module.list_images(str(data), tmp_path / 'few', 2, 1)
+    module.list_images(str(data), tmp_path / 'all', 1000, 3, 1000)
+    module.list_images(str(data), tmp_path / 'few', 2, 3, 1)
     assert len(read(tmp_path / 'all', 'train')) == 90
     for split, same in (('val', True), ('train', False), ('test', False)):
         assert (read(tmp_path / 'all', split) == read(
@@ -84,7 +83,7 @@ def test_training_never_takes_validation_images(module, data, tmp_path):
 
 def test_lists_are_mixed_and_the_same(module, data, tmp_path):
     for name in 'ab':
-        module.list_images(str(data), tmp_path / name, 5, 4)
+        module.list_images(str(data), tmp_path / name, 5, 3, 4)
     train = read(tmp_path / 'a', 'train')
     assert train == read(tmp_path / 'b', 'train')
     assert len({label for _, label in train[:10]}) > 3
@@ -96,7 +95,7 @@ def test_missing_class(module, data, tmp_path, split):
         path.unlink()
     with pytest.raises(SystemExit, match=f'--data: 0 images in .*{split}/'
                        'frog, at least'):
-        module.list_images(str(data), tmp_path / 'out', 5, 4)
+        module.list_images(str(data), tmp_path / 'out', 5, 3, 4)
 
 
 # --- configs ----------------------------------------------------------------
@@ -118,6 +117,7 @@ class Fits(list):
 @pytest.fixture
 def study(module, data, tmp_path, monkeypatch):
     monkeypatch.setitem(module.SIZES['smoke'], 'images_per_class', 8)
+    monkeypatch.setitem(module.SIZES['smoke'], 'val_per_class', 3)
     args = module.parse_args([
         '--data', str(data), '--out', str(tmp_path / 'out')])
     study = module.Cifar10(args)
@@ -309,7 +309,7 @@ def test_colours(study, data, job):
 
 def test_other_images_are_other_inputs(module, data, tmp_path):
     """The lists are what every job depends on."""
-    args = module.parse_args(['--data', str(data), '--out',
+    args = module.parse_args(['--size', 'toy', '--data', str(data), '--out',
                               str(tmp_path / 'out')])
     inputs = module.Cifar10(args).inputs
     assert module.Cifar10(args).inputs == inputs
@@ -447,28 +447,6 @@ def test_every_arm_has_a_name_and_a_colour(module, report):
 
 
 # --- all of it --------------------------------------------------------------
-WHOLE = """
-import sys
-sys.path.insert(0, 'benchmarks')
-import cifar10
-
-cifar10.NUM_VAL = 4
-small = dict(iters=10, batch=8, lr=1e-3)
-student = dict(stem_channels=4, base_channels=4)
-cifar10.SIZES['smoke'].update(
-    images_per_class=8, test_per_class=4, student=student,
-    classifier=dict(depth=18, **student), num_bins=10,
-    dpm=dict(small, ema=0.1), finetune=small,
-    distill=dict(small, iters=50),  # the hook records every 50 iterations
-    denoiser=dict(
-        _delete_=True, sample_size=16, layers_per_block=1,
-        block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8,
-        down_block_types=('DownBlock2D', 'DownBlock2D'),
-        up_block_types=('UpBlock2D', 'UpBlock2D')))
-cifar10.run_study(cifar10.parse_args(sys.argv[1:]), cifar10.Cifar10)
-"""
-
-
 @pytest.mark.slow
 def test_whole(module, tmp_path):
     import cv2
@@ -483,9 +461,10 @@ def test_whole(module, tmp_path):
 
     def run():
         done = subprocess.run(
-            [sys.executable, '-c', WHOLE, '--data', str(tmp_path / 'data'),
-             '--out', str(tmp_path / 'out'), '--labels', '50', '--seeds', '1',
-             '--threads', '1', '--arms', 'scratch', 'uniform', 'reinforced'],
+            [sys.executable, str(BENCHMARKS / 'cifar10.py'), '--size', 'toy',
+             '--data', str(tmp_path / 'data'), '--out', str(tmp_path / 'out'),
+             '--labels', '50', '--seeds', '1', '--threads', '1',
+             '--arms', 'scratch', 'uniform', 'reinforced'],
             cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)},
             capture_output=True, text=True)
         log = tmp_path / 'out' / 'log.txt'
