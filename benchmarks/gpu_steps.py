@@ -41,7 +41,7 @@ def all_steps(data, toy=False):
             '--json', '{folder}/result.json', *options], least=2.)
 
     def cifar10(*options):
-        return Step('cifar10', 25, [
+        return Step('cifar10', 22, [
             'benchmarks/cifar10.py', '--data', data, '--out', keep,
             *options], 'report.json')
 

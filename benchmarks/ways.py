@@ -23,7 +23,8 @@ PAIRS = dict(
             sample_size=16, layers_per_block=1, block_out_channels=(8, 16),
             norm_num_groups=4, attention_head_dim=8,
             down_block_types=('DownBlock2D', 'DownBlock2D'),
-            up_block_types=('UpBlock2D', 'UpBlock2D')), size=16))
+            up_block_types=('UpBlock2D', 'UpBlock2D')),
+        student=dict(stem_channels=4, base_channels=4), size=16))
 WAYS = ('published', 'train_step', 'runner', 'limit', 'bank')
 # a call of the bank's way is a whole run on a step's worth of images
 STEPS = dict(bank=20)
@@ -83,6 +84,7 @@ class Ways:
                 denoiser = Config.fromfile(
                     str(ROOT / 'configs' / denoiser)).model.denoiser
             self.cfg.model.teacher.update(pretrained=None, config=denoiser)
+        self.cfg.model.backbone.update(pair.get('student', {}))
         init_default_scope('mmpretrain')
         if 'baseline' not in self.cfg.model.time_sampler and \
                 'Reinforced' in self.cfg.model.time_sampler.type:
