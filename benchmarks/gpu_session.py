@@ -201,6 +201,7 @@ def main(argv=None):
     start = time.monotonic()
     args = parse_args(argv)
     os.chdir(ROOT)
+    sys.stdout.reconfigure(line_buffering=True)  # to a file, too
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     site = args.work / 'site'
     args.work.mkdir(parents=True, exist_ok=True)

@@ -187,6 +187,8 @@ class Ways:
 
         def empty():
             marks.write_bytes(bytes(marks.stat().st_size))
+            # what it remembers of having been full
+            vars(teacher._bank).update(_marked=0, _kept={})
 
         def run():
             empty()

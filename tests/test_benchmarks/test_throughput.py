@@ -57,6 +57,7 @@ def test_published_losses_are_ours(build, repfusion, samples, unet, loss):
 def world(monkeypatch):
     """A world where a function tells the seconds of a part's switches."""
     import switch_search
+    monkeypatch.setattr(switch_search.gc, 'collect', lambda: 0)
 
     def set_up(seconds):
         monkeypatch.setattr(
@@ -232,6 +233,23 @@ def test_memory_of_a_process_that_failed(monkeypatch):
     args = throughput.parse_args([])
     with pytest.raises(RuntimeError, match='memory of limit.*\nout of mem'):
         throughput.peak_memory('cifar10', args, ['limit'], {})
+
+
+@pytest.mark.slow
+def test_bank_is_filled_in_each_run():
+    """What is timed always starts from an empty bank."""
+    from ways import PAIRS, STEPS, Ways
+    ways = Ways(PAIRS['toy'], 'cpu', 2, 'bank')
+    run, passes = ways.bank(), []
+    teacher = ways.model.teacher
+    teacher.teacher.network.register_forward_pre_hook(
+        lambda *_: passes.append(1))
+    filled = []
+    for _ in range(2):
+        passes.clear()
+        run()
+        filled.append(len(passes))
+    assert all(0 < count < STEPS['bank'] for count in filled)
 
 
 @pytest.mark.slow
