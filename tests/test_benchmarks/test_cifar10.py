@@ -272,6 +272,38 @@ def test_splits_that_are_tested(study):
         assert study.fit.last('finetune').split == split
 
 
+def test_full_size(module, data, tmp_path, monkeypatch):
+    """What is only run on a GPU: its configs build, and fit each other."""
+    import torch
+    from mmengine.optim.optimizer import amp_optimizer_wrapper
+    from mmengine.registry import OPTIM_WRAPPERS
+    monkeypatch.setitem(module.SIZES['full'], 'val_per_class', 3)
+    study = module.Cifar10(module.parse_args([
+        '--size', 'full', '--data', str(data), '--out',
+        str(tmp_path / 'full')]))
+    study.fit = Fits()
+    study.finetune('fixed', 10, 7, choice=100)
+    for fit in study.fit:
+        loader = fit.cfg.train_dataloader
+        assert loader.pin_memory and loader.num_workers > 0
+        assert loader.collate_fn.type == 'default_collate'
+    dpm, distill = (study.fit.last(name).cfg for name in ('dpm', 'distill'))
+    # a slice of minutes takes more steps than from one checkpoint to the next
+    assert dpm.default_hooks.checkpoint.interval < dpm.train_cfg.max_iters
+    assert dpm.default_hooks.checkpoint.max_keep_ckpts > 1
+    assert distill.model.teacher.dtype == 'bfloat16'
+
+    # no scale is read from the GPU in each step
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
+                        lambda: True)
+    weight = torch.nn.Parameter(torch.ones(1))
+    config = {**dpm.optim_wrapper, 'optimizer': torch.optim.SGD([weight], 1.)}
+    wrapper = OPTIM_WRAPPERS.build(config)
+    assert not wrapper.loss_scaler.is_enabled()
+    wrapper.update_params(3 * weight.sum())
+    assert abs(weight.item()) < 1e-5  # the gradient is clipped to 1
+
+
 @pytest.mark.parametrize('job', ['dpm', 'uniform', 'classifier', 'scratch'])
 def test_colours(study, data, job):
     """A red file is red to whoever looks at it."""
