@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 from plan import ROOT, versions
-from throughput import PAIRS, Ways
+from ways import PAIRS, Ways
 
 BINS = (1, 5, 20)
 MAX_EPOCHS = 10_000

@@ -29,9 +29,10 @@ ARMS = dict(
     reinforced='repfusion_resnet18_1xb128-200e_cifar10',
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
     contrastive='repfusion-contrastive_resnet18_1xb128-200e_cifar10')
-NUM_VAL = 200  # validation images of each class, the last ones of training
+NUM_VAL = 200  # validation images of each class
 
 _SMALL_RESNET = dict(stem_channels=16, base_channels=16)
+_TOY_RESNET = dict(stem_channels=4, base_channels=4)
 SIZES = dict(
     # what two CPU cores can do in two hours: 16x16 pixels, a denoiser of
     # 2.7 M parameters, a ResNet-18 with a quarter of the channels
@@ -39,6 +40,7 @@ SIZES = dict(
         image_size=16,
         images_per_class=2000,
         test_per_class=400,
+        val_per_class=NUM_VAL,
         fixed_t=[30, 100, 300],
         tap='mid_block.resnets.1',  # a linear probe reads more of it
         student=_SMALL_RESNET,
@@ -50,34 +52,60 @@ SIZES = dict(
             down_block_types=('DownBlock2D', 'DownBlock2D',
                               'AttnDownBlock2D'),
             up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D')),
+        teacher={},
         dpm=dict(iters=3000, batch=64, lr=1e-3, ema=0.002),
         distill=dict(iters=400, batch=64, lr=2e-3),
         finetune=dict(iters=300, batch=64, lr=2e-3),
         num_bins=20, workers=0, amp=False),
-    # the published architectures; meant for 25 minutes on one GPU of the H200
-    # class by an estimate of its arithmetic, and not run yet
+    # the published architectures, in bfloat16; meant for one GPU of the H100
+    # class by an estimate of its arithmetic (README.md), and not run yet
     full=dict(
         image_size=32,
         images_per_class=5000 - NUM_VAL,
         test_per_class=1000,
+        val_per_class=NUM_VAL,
         fixed_t=[30, 100, 300],
         tap='mid_block.resnets.1.conv2',  # as published
         student={},
         classifier={},
         denoiser={},
-        dpm=dict(iters=5000, batch=256, lr=4e-4, ema=0.001),
+        teacher=dict(dtype='bfloat16', channels_last=True),
+        dpm=dict(iters=5000, batch=256, lr=4e-4, ema=0.001, checkpoint=250),
         distill=dict(iters=400, batch=256, lr=2e-3),
         finetune=dict(iters=400, batch=256, lr=2e-3),
-        num_bins=20, workers=12, amp=True))
+        num_bins=20, workers=12, amp=True),
+    # to see that everything runs, in a minute
+    toy=dict(
+        image_size=16,
+        images_per_class=8,
+        test_per_class=4,
+        val_per_class=4,
+        fixed_t=[30, 100],
+        tap='mid_block.resnets.1',
+        student=_TOY_RESNET,
+        classifier=dict(depth=18, **_TOY_RESNET),
+        denoiser=dict(
+            _delete_=True, sample_size=16, layers_per_block=1,
+            block_out_channels=(8, 16), norm_num_groups=4,
+            attention_head_dim=8,
+            down_block_types=('DownBlock2D', 'DownBlock2D'),
+            up_block_types=('UpBlock2D', 'UpBlock2D')),
+        teacher={},
+        dpm=dict(iters=60, batch=8, lr=1e-3, ema=0.1, checkpoint=10),
+        distill=dict(iters=50, batch=8, lr=1e-3),
+        finetune=dict(iters=10, batch=8, lr=1e-3),
+        num_bins=10, workers=0, amp=False))
 
 
-def list_images(folder, out, train_per_class, test_per_class):
+def list_images(folder, out, train_per_class, val_per_class, test_per_class):
     """Write train.txt, val.txt and test.txt for ``CustomDataset``.
 
     Args:
         folder (str): With ``train/<class>/`` and ``test/<class>/``.
         out (Path): Where to.
         train_per_class (int): Training images of each class.
+        val_per_class (int): Validation images of each class, the last ones
+            of training.
         test_per_class (int): Test images of each class.
 
     Returns:
@@ -91,14 +119,14 @@ def list_images(folder, out, train_per_class, test_per_class):
                 str(path.relative_to(folder))
                 for path in Path(folder, split, name).glob('*')
                 if path.suffix in ('.jpg', '.png'))
-            least = NUM_VAL + 1 if split == 'train' else 1
+            least = val_per_class + 1 if split == 'train' else 1
             if len(found[split]) < least:
                 raise SystemExit(
                     f'--data: {len(found[split])} images in {folder}/{split}/'
                     f'{name}, at least {least} are needed; expected '
                     'train/<class>/*.jpg and test/<class>/*.jpg')
-        val = found['train'][-NUM_VAL:]
-        train = found['train'][:-NUM_VAL][:train_per_class]
+        val = found['train'][-val_per_class:]
+        train = found['train'][:-val_per_class][:train_per_class]
         for split, paths in (('train', train), ('val', val),
                              ('test', found['test'][:test_per_class])):
             lists[split] += [f'{path} {label}' for path in paths]
@@ -119,12 +147,18 @@ class Cifar10(Study):
     metric = 'accuracy'
 
     def __init__(self, args):
-        lists = list_images(args.data, Path(args.out),
-                            self.sizes[args.size]['images_per_class'],
-                            self.sizes[args.size]['test_per_class'])
+        size = self.sizes[args.size]
+        lists = list_images(
+            args.data, Path(args.out), size['images_per_class'],
+            size['val_per_class'], size['test_per_class'])
         super().__init__(args, lists.encode())
 
     # --- configs ------------------------------------------------------------
+    def loader(self, *args, **kwargs):
+        """All images have one size, so that the workers can stack them."""
+        return dict(super().loader(*args, **kwargs),
+                    collate_fn=dict(type='default_collate'))
+
     def images(self, split, training):
         """Config of a data set of this study."""
         side = self.size['image_size']
@@ -208,7 +242,8 @@ class Cifar10(Study):
         else:
             folder, after = self.dpm()
             # as it was trained
-            model['teacher'] = dict(pretrained=folder, input_range=(-1, 1))
+            model['teacher'] = dict(pretrained=folder, input_range=(-1, 1),
+                                    **self.size['teacher'])
             model['connections'] = [dict(
                 student_tap='out.-1', teacher_tap=self.size['tap'],
                 loss=dict(type='repfusion_mm.HintLoss', pool=True))]

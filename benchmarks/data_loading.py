@@ -4,7 +4,8 @@ CPU time an image, of the training process and of the workers, of four ways of
 loading small images: decoded each time or once (CachedImages), and collated by
 MMEngine's pseudo_collate (a tensor for each image, its default) or
 default_collate (one for the batch, what our configs of classifiers have). The
-ways take an epoch in turn; ratios are taken within each round.
+ways take an epoch in turn; ratios are taken within each round. Beside it, how
+many images a second all workers together deliver to the device.
 """
 import argparse
 import json
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from plan import ROOT, versions
-from throughput import ratio
+from timing import ratio
 
 CONFIG = 'configs/distill/repfusion_resnet18_1xb128-200e_cifar10.py'
 COLLATES = ('pseudo_collate', 'default_collate')
@@ -28,6 +29,9 @@ def parse_args(argv=None):
     parser.add_argument('--data', default='data/cifar10_images',
                         help='folder with train/<class>/*.jpg (default: '
                         '%(default)s)')
+    parser.add_argument('--device', choices=['cpu', 'cuda'], default='cpu',
+                        help='where the images go, and are normalised '
+                        '(default: %(default)s)')
     parser.add_argument('--images', type=int, default=8192,
                         help='images of an epoch (default: %(default)s)')
     parser.add_argument('--workers', type=int, default=2,
@@ -59,24 +63,37 @@ def build(args):
         (dataset is cached, collate): Runner.build_dataloader(dict(
             batch_size=cfg.train_dataloader.batch_size,
             num_workers=args.workers, dataset=dataset,
+            pin_memory=args.device == 'cuda',
             sampler=dict(type='DefaultSampler', shuffle=True),
             collate_fn=dict(type=collate)))
         for dataset in (files, cached) for collate in COLLATES}
-    return MODELS.build(cfg.model.data_preprocessor), loaders
+    preprocessor = MODELS.build(cfg.model.data_preprocessor)
+    return preprocessor.to(args.device), loaders
 
 
 def epoch(loader, preprocessor):
-    """CPU microseconds an image, of this process and of the workers."""
+    """What an image costs.
 
+    Returns:
+        tuple: CPU microseconds an image of this process and of the workers,
+        and images a second in the second half, when all are at work.
+    """
     def workers():  # those that have ended
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
         return usage.ru_utime + usage.ru_stime
 
     before, start = workers(), time.process_time()
-    for batch in loader:
+    half, since = len(loader) // 2, time.perf_counter()
+    for index, batch in enumerate(loader):
+        if index == half:
+            since, later = time.perf_counter(), 0
         preprocessor(batch, True)
+        if index >= half:
+            later += len(batch['inputs'])
+    rate = later / (time.perf_counter() - since)
     count = len(loader.dataset) / 1e6
-    return (time.process_time() - start) / count, (workers() - before) / count
+    return ((time.process_time() - start) / count,
+            (workers() - before) / count, rate)
 
 
 def main(argv=None):
@@ -100,8 +117,9 @@ def main(argv=None):
             if index:
                 took[way].append(costs)
     table = Table('decoded', 'collated by', 'process, us', 'of the first',
-                  'workers, us', 'of the first',
-                  title='CPU time an image, with 95 % intervals')
+                  'workers, us', 'of the first', 'images a second',
+                  title='CPU time an image, with 95 % intervals; what '
+                  f'{args.workers} workers deliver')
     first, report = np.transpose(next(iter(took.values()))), []
     for (cached, collate), costs in took.items():
         costs = np.transpose(costs)
@@ -109,15 +127,18 @@ def main(argv=None):
         for name, one, other in zip(('process', 'workers'), costs, first):
             row[name] = dict(microseconds=round(float(np.median(one)), 1),
                              times_first=ratio(one, other))
+        row['images_per_second'] = round(float(np.median(costs[2])))
         report.append(row)
         table.add_row(
             'once' if cached else 'each time', collate,
             *(text for name in ('process', 'workers') for text in (
                 str(row[name]['microseconds']),
                 '{:.2f} ({:.2f} to {:.2f})'.format(
-                    *row[name]['times_first']))))
+                    *row[name]['times_first']))),
+            str(row['images_per_second']))
     Console().print(table)
     report = dict(ways=report, images=args.images, rounds=args.rounds,
+                  workers=args.workers, device=args.device,
                   versions=versions())
     if args.json:
         Path(args.json).write_text(json.dumps(report, indent=1))

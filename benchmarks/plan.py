@@ -59,25 +59,33 @@ class Plan:
         Returns:
             tuple: The result, and the key of the job's inputs.
         """
-        key = hashlib.sha256(
-            '\n'.join([*inputs, self.inputs]).encode()).hexdigest()
-        record = self.jobs / f'{name}.json'
-        if record.exists():
-            found = json.loads(record.read_text())
-            if found['key'] == key:
-                self.took(name, stage, found['seconds'])
-                return found['result'], key
+        key = self.key(inputs)
+        found = self.finished(name, inputs)
+        if found:
+            self.took(name, stage, found['seconds'])
+            return found['result'], key
         self._forget_others(name, key)
         start = time.time()
         with quiet(self.out / 'log.txt'):
             result = run()
         seconds = time.time() - start
         self.took(name, stage, seconds)
-        partial = record.with_suffix('.partial')
+        partial = self.jobs / f'{name}.partial'
         partial.write_text(json.dumps(
             dict(key=key, seconds=seconds, result=result)))
-        os.replace(partial, record)
+        os.replace(partial, self.jobs / f'{name}.json')
         return result, key
+
+    def key(self, inputs):
+        """What stands for a job's inputs, the code among them."""
+        return hashlib.sha256(
+            '\n'.join([*inputs, self.inputs]).encode()).hexdigest()
+
+    def finished(self, name, inputs):
+        """The record of a job that was run with these inputs, or None."""
+        record = self.jobs / f'{name}.json'
+        found = json.loads(record.read_text()) if record.exists() else None
+        return found if found and found['key'] == self.key(inputs) else None
 
     def took(self, name, stage, seconds):
         """Count the seconds of a job, once."""

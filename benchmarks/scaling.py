@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 from plan import ROOT, versions
-from throughput import PAIRS, Ways, ratio
+from timing import ratio
+from ways import PAIRS, Ways
 
 REPLY = 'reply: '
 

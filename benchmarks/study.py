@@ -1,6 +1,7 @@
 """What the studies of single tasks share: configs, budgets, jobs, the loop."""
 import argparse
 import copy
+import gc
 import os
 
 from plan import ROOT, Plan, start, tool
@@ -121,6 +122,7 @@ class Study(Plan):
         return dict(
             batch_size=batch, num_workers=self.size['workers'],
             persistent_workers=self.size['workers'] > 0,
+            pin_memory=self.size['workers'] > 0,
             # its own seed: whatever an arm draws, the batches are the same
             sampler=dict(type='InfiniteSampler' if infinite else
                          'DefaultSampler', shuffle=infinite, seed=seed),
@@ -156,7 +158,9 @@ class Study(Plan):
                 optimizer=dict(type='AdamW', lr=budget['lr'],
                                weight_decay=0.05)),
             default_hooks=dict(checkpoint=dict(
-                by_epoch=False, interval=min(1000, budget['iters']))),
+                by_epoch=False, max_keep_ckpts=2,  # one may be half written
+                interval=min(budget.get('checkpoint', 1000),
+                             budget['iters']))),
             log_processor=dict(by_epoch=False),
             val_cfg=None, val_dataloader=None, val_evaluator=None,
             test_cfg=None, test_dataloader=None, test_evaluator=None,
@@ -200,6 +204,7 @@ class Study(Plan):
             path = str(work_dir / f'{name}.py')
             cfg.dump(path)
             self.train([path, '--work-dir', str(work_dir), *resume])
+            gc.collect()  # a Runner holds itself, its workers and GPU memory
             weights = (work_dir / 'last_checkpoint').read_text() \
                 if (work_dir / 'last_checkpoint').exists() else None
             if test_split is None:

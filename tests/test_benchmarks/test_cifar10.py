@@ -18,7 +18,6 @@ BENCHMARKS = ROOT / 'benchmarks'
 def module(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import cifar10
-    monkeypatch.setattr(cifar10, 'NUM_VAL', 3)
     return cifar10
 
 
@@ -50,7 +49,7 @@ def read(out, split):
 
 def test_splits(module, data, tmp_path):
     out = tmp_path / 'out'
-    module.list_images(str(data), out, 5, 4)
+    module.list_images(str(data), out, 5, 3, 4)
     lists = {split: read(out, split) for split in ('train', 'val', 'test')}
     assert {split: len(rows) for split, rows in lists.items()} == dict(
         train=50, val=30, test=40)
@@ -72,8 +71,8 @@ def test_splits(module, data, tmp_path):
 
 
 def test_training_never_takes_validation_images(module, data, tmp_path):
-    module.list_images(str(data), tmp_path / 'all', 1000, 1000)
-    module.list_images(str(data), tmp_path / 'few', 2, 1)
+    module.list_images(str(data), tmp_path / 'all', 1000, 3, 1000)
+    module.list_images(str(data), tmp_path / 'few', 2, 3, 1)
     assert len(read(tmp_path / 'all', 'train')) == 90
     for split, same in (('val', True), ('train', False), ('test', False)):
         assert (read(tmp_path / 'all', split) == read(
@@ -84,7 +83,7 @@ def test_training_never_takes_validation_images(module, data, tmp_path):
 
 def test_lists_are_mixed_and_the_same(module, data, tmp_path):
     for name in 'ab':
-        module.list_images(str(data), tmp_path / name, 5, 4)
+        module.list_images(str(data), tmp_path / name, 5, 3, 4)
     train = read(tmp_path / 'a', 'train')
     assert train == read(tmp_path / 'b', 'train')
     assert len({label for _, label in train[:10]}) > 3
@@ -96,7 +95,7 @@ def test_missing_class(module, data, tmp_path, split):
         path.unlink()
     with pytest.raises(SystemExit, match=f'--data: 0 images in .*{split}/'
                        'frog, at least'):
-        module.list_images(str(data), tmp_path / 'out', 5, 4)
+        module.list_images(str(data), tmp_path / 'out', 5, 3, 4)
 
 
 # --- configs ----------------------------------------------------------------
@@ -118,6 +117,7 @@ class Fits(list):
 @pytest.fixture
 def study(module, data, tmp_path, monkeypatch):
     monkeypatch.setitem(module.SIZES['smoke'], 'images_per_class', 8)
+    monkeypatch.setitem(module.SIZES['smoke'], 'val_per_class', 3)
     args = module.parse_args([
         '--data', str(data), '--out', str(tmp_path / 'out')])
     study = module.Cifar10(args)
@@ -272,6 +272,38 @@ def test_splits_that_are_tested(study):
         assert study.fit.last('finetune').split == split
 
 
+def test_full_size(module, data, tmp_path, monkeypatch):
+    """What is only run on a GPU: its configs build, and fit each other."""
+    import torch
+    from mmengine.optim.optimizer import amp_optimizer_wrapper
+    from mmengine.registry import OPTIM_WRAPPERS
+    monkeypatch.setitem(module.SIZES['full'], 'val_per_class', 3)
+    study = module.Cifar10(module.parse_args([
+        '--size', 'full', '--data', str(data), '--out',
+        str(tmp_path / 'full')]))
+    study.fit = Fits()
+    study.finetune('fixed', 10, 7, choice=100)
+    for fit in study.fit:
+        loader = fit.cfg.train_dataloader
+        assert loader.pin_memory and loader.num_workers > 0
+        assert loader.collate_fn.type == 'default_collate'
+    dpm, distill = (study.fit.last(name).cfg for name in ('dpm', 'distill'))
+    # a slice of minutes takes more steps than from one checkpoint to the next
+    assert dpm.default_hooks.checkpoint.interval < dpm.train_cfg.max_iters
+    assert dpm.default_hooks.checkpoint.max_keep_ckpts > 1
+    assert distill.model.teacher.dtype == 'bfloat16'
+
+    # no scale is read from the GPU in each step
+    monkeypatch.setattr(amp_optimizer_wrapper, 'is_cuda_available',
+                        lambda: True)
+    weight = torch.nn.Parameter(torch.ones(1))
+    config = {**dpm.optim_wrapper, 'optimizer': torch.optim.SGD([weight], 1.)}
+    wrapper = OPTIM_WRAPPERS.build(config)
+    assert not wrapper.loss_scaler.is_enabled()
+    wrapper.update_params(3 * weight.sum())
+    assert abs(weight.item()) < 1e-5  # the gradient is clipped to 1
+
+
 @pytest.mark.parametrize('job', ['dpm', 'uniform', 'classifier', 'scratch'])
 def test_colours(study, data, job):
     """A red file is red to whoever looks at it."""
@@ -309,7 +341,7 @@ def test_colours(study, data, job):
 
 def test_other_images_are_other_inputs(module, data, tmp_path):
     """The lists are what every job depends on."""
-    args = module.parse_args(['--data', str(data), '--out',
+    args = module.parse_args(['--size', 'toy', '--data', str(data), '--out',
                               str(tmp_path / 'out')])
     inputs = module.Cifar10(args).inputs
     assert module.Cifar10(args).inputs == inputs
@@ -447,28 +479,6 @@ def test_every_arm_has_a_name_and_a_colour(module, report):
 
 
 # --- all of it --------------------------------------------------------------
-WHOLE = """
-import sys
-sys.path.insert(0, 'benchmarks')
-import cifar10
-
-cifar10.NUM_VAL = 4
-small = dict(iters=10, batch=8, lr=1e-3)
-student = dict(stem_channels=4, base_channels=4)
-cifar10.SIZES['smoke'].update(
-    images_per_class=8, test_per_class=4, student=student,
-    classifier=dict(depth=18, **student), num_bins=10,
-    dpm=dict(small, ema=0.1), finetune=small,
-    distill=dict(small, iters=50),  # the hook records every 50 iterations
-    denoiser=dict(
-        _delete_=True, sample_size=16, layers_per_block=1,
-        block_out_channels=(8, 16), norm_num_groups=4, attention_head_dim=8,
-        down_block_types=('DownBlock2D', 'DownBlock2D'),
-        up_block_types=('UpBlock2D', 'UpBlock2D')))
-cifar10.run_study(cifar10.parse_args(sys.argv[1:]), cifar10.Cifar10)
-"""
-
-
 @pytest.mark.slow
 def test_whole(module, tmp_path):
     import cv2
@@ -483,9 +493,10 @@ def test_whole(module, tmp_path):
 
     def run():
         done = subprocess.run(
-            [sys.executable, '-c', WHOLE, '--data', str(tmp_path / 'data'),
-             '--out', str(tmp_path / 'out'), '--labels', '50', '--seeds', '1',
-             '--threads', '1', '--arms', 'scratch', 'uniform', 'reinforced'],
+            [sys.executable, str(BENCHMARKS / 'cifar10.py'), '--size', 'toy',
+             '--data', str(tmp_path / 'data'), '--out', str(tmp_path / 'out'),
+             '--labels', '50', '--seeds', '1', '--threads', '1',
+             '--arms', 'scratch', 'uniform', 'reinforced'],
             cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)},
             capture_output=True, text=True)
         log = tmp_path / 'out' / 'log.txt'
