@@ -379,22 +379,21 @@ def test_what_a_reward_is_told(model, batch, complete):
                                 connection('layer1', DOWN, False)]).eval()
     record = Recording(module)
     losses = module(**batch, mode='loss')
-    (images, features, data_samples, student), told = record.calls[0]
+    (told, ), _ = record.calls[0]
     taps = ['mid_block.resnets.1', DOWN]
-    assert set(features) == set(taps)
-    assert set(student) == {'layer4', 'layer1'}
-    assert data_samples is batch['data_samples']
+    assert set(told.teacher) == set(taps)
+    assert set(told.student) == {'layer4', 'layer1'}
+    assert told.data_samples is batch['data_samples']
     torch.testing.assert_close(
-        images, (batch['inputs'] + 1) * 127.5, rtol=0, atol=1e-3)
-    assert set(told) == {'look', 'loss_feature', 'timesteps'}
-    assert torch.equal(told['timesteps'], module.timesteps)
+        told.images, (batch['inputs'] + 1) * 127.5, rtol=0, atol=1e-3)
+    assert torch.equal(told.timesteps, module.timesteps)
     torch.testing.assert_close(
-        told['loss_feature'],
+        told.loss_feature,
         losses['loss_feature'] + losses['loss_feature1'])
     # other images at the same time steps
     others = torch.rand(4, 3, 16, 16) * 255
     wanted = complete(others / 127.5 - 1, module.timesteps, taps)
-    for tap, feature in told['look'](others).items():
+    for tap, feature in told.look(others).items():
         torch.testing.assert_close(feature, wanted[tap])
 
 
