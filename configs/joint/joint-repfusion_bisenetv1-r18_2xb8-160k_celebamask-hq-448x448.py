@@ -28,6 +28,7 @@ default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [
     dict(type='repfusion_mm.TimeSamplerHook',
          schedules=[dict(attribute='entropy_weight', end=0., over=0.5)]),
+    dict(type='repfusion_mm.PretrainedCheckHook'),
 ]
 # each process draws time steps and noise of its own
 randomness = dict(diff_rank_seed=True)

@@ -24,6 +24,7 @@ custom_hooks = [
     dict(type='repfusion_mm.TimeSamplerHook',
          schedules=[dict(attribute='entropy_weight', end=0., over=0.5,
                          by_epoch=True)]),
+    dict(type='repfusion_mm.PretrainedCheckHook'),
 ]
 # each process draws time steps and noise of its own
 randomness = dict(diff_rank_seed=True)

@@ -1,5 +1,16 @@
 """A data set of which only a few images are labelled."""
-from typing import List, Optional, Union
+import copy
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Union,
+)
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -7,35 +18,49 @@ from mmengine.dataset import BaseDataset
 from repfusion_mm.registry import DATASETS
 
 from ..models.labels import UNLABELLED_PIXEL
+from .hidden_labels import HiddenMask, classes_of, hide_labels
+from .wrappers import inside, source
 
 PARTS = ('labelled', 'unlabelled')
-UNLABELLED = -1
 
 
 @DATASETS.register_module()
-class FewLabels:
+class FewLabels(BaseDataset):
     """The labelled or the unlabelled part of a data set of any library.
 
     Some images, drawn by ``seed``, keep their label: ``labels_per_class`` of
     each class in classification, ``num_labelled`` of all images where an image
     has no class, as in mmseg and mmpose. The part ``'labelled'`` holds just
     these; the part ``'unlabelled'`` all others, with the label -1, a mask of
-    nothing but 255, or keypoints of which none is visible. The same arguments
-    draw the same images, so that distillation and fine-tuning can be given
-    exactly the same labels.
+    nothing but ``ignore_index``, or keypoints of which none is visible. Labels
+    are hidden before the first random transform can see them. The same
+    arguments draw the same images, so that distillation and fine-tuning can be
+    given exactly the same labels.
+
+    It is a data set like any other: another image is drawn, from this part,
+    where one cannot be read, and all wrappers of the libraries can be put
+    around it. Inside it may be what chooses or repeats images (ConcatDataset,
+    RepeatDataset, ClassBalancedDataset, KFoldDataset, another FewLabels); the
+    copies of a repeated image are one image to the draw.
 
     Args:
         dataset (dict or BaseDataset): A data set of mmpretrain, mmseg or
             mmpose. With ``labels_per_class=0`` its images need no label.
         labels_per_class (int, optional): Labelled images of each class, as
-            the data set's ``gt_label`` names it. Defaults to None.
+            the data set's ``gt_label`` names it. An image of several classes
+            counts for each of them; one of none is not drawn. Defaults to
+            None.
         part (str): ``'labelled'`` or ``'unlabelled'``.
         num_labelled (int, optional): Labelled images of the whole data set.
             Defaults to None. With neither, all images are labelled.
         seed (int): Draws the labelled images. Defaults to 0.
+        ignore_index (int): What an unlabelled mask is filled with: the
+            ``ignore_index`` of the heads and losses that see it. Defaults to
+            255.
 
     Raises:
-        ValueError: If both numbers are given, or there are fewer images.
+        ValueError: If both numbers are given, there are fewer images, or what
+            ``dataset`` gives is not a single annotated image.
 
     Example:
         >>> digits = dict(type='repfusion_mm.Digits', split='train',
@@ -56,7 +81,9 @@ class FewLabels:
                  labels_per_class: Optional[int] = None,
                  part: str = 'labelled',
                  num_labelled: Optional[int] = None,
-                 seed: int = 0) -> None:
+                 seed: int = 0,
+                 ignore_index: int = UNLABELLED_PIXEL) -> None:
+        # not MMEngine's: the annotations are those of the data set inside
         if part not in PARTS:
             raise ValueError(f'`part` is {part!r}, expected one of {PARTS}')
         if None not in (labels_per_class, num_labelled):
@@ -70,30 +97,69 @@ class FewLabels:
                                  f'{number}')
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) \
             else dataset
+        _refuse_mixtures(self.dataset)
         self.labels_per_class = labels_per_class
         self.num_labelled = num_labelled
         self.part = part
         self.seed = seed
-        self._indices: Optional[List[int]] = None
-        if self.dataset._fully_initialized:
+        self.ignore_index = ignore_index
+        self._images: List[int] = []
+        if getattr(self.dataset, '_fully_initialized', True):
             self.full_init()
 
     @property
     def metainfo(self) -> dict:
-        """Meta information of the data set underneath."""
-        return self.dataset.metainfo
+        """Meta information of the data set inside."""
+        return getattr(self.dataset, 'metainfo', {})
+
+    @property
+    def pipeline(self) -> Callable:
+        """The pipeline of the data set inside, if that is no wrapper."""
+        return self.dataset.pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Callable) -> None:
+        self.dataset.pipeline = pipeline
 
     def full_init(self) -> None:
-        """Load the annotations and draw the labelled images, once."""
-        if self._indices is not None:
-            return
-        self.dataset.full_init()
-        labelled = self._draw_labelled()
-        self._indices = sorted(labelled) if self.part == 'labelled' else \
-            sorted(set(range(len(self.dataset))) - labelled)
+        """Load the annotations and draw the labelled images, once.
 
-    def _draw_labelled(self) -> set:
-        images = np.arange(len(self.dataset))
+        Raises:
+            ValueError: As the class.
+        """
+        if self._fully_initialized:
+            return
+        if hasattr(self.dataset, 'full_init'):
+            self.dataset.full_init()
+        sources = self._sources()
+        labelled = self._draw_labelled(sorted(set(sources)))
+        self._images = [image for image, one in enumerate(sources)
+                        if (one in labelled) == (self.part == 'labelled')]
+        # as the first of the images wants it
+        inner = source(self.dataset, 0)[0] if sources else None
+        self.test_mode = getattr(inner, 'test_mode', False)
+        self.max_refetch = getattr(inner, 'max_refetch', 1000)
+        self._fully_initialized = True
+
+    def _sources(self) -> List[int]:
+        """For each image, the first that is the same one."""
+        length = len(self.dataset)
+        if isinstance(self.dataset, BaseDataset):
+            return list(range(length))
+        first: Dict[Tuple[int, int], int] = {}
+        sources = []
+        for image in range(length):
+            inner, index = source(self.dataset, image)
+            if not (hasattr(inner, 'get_data_info') and
+                    hasattr(inner, 'prepare_data')):
+                raise ValueError(
+                    f'`dataset` is or holds a {type(inner).__name__}, whose '
+                    'annotations FewLabels cannot read; expected a data set '
+                    'of MMEngine, such as mmpretrain.CustomDataset')
+            sources.append(first.setdefault((id(inner), index), image))
+        return sources
+
+    def _draw_labelled(self, images: List[int]) -> Set[int]:
         generator = np.random.default_rng(self.seed)
         if 0 in (self.labels_per_class, self.num_labelled):
             return set()
@@ -101,18 +167,26 @@ class FewLabels:
             return _draw(generator, images, self.num_labelled,
                          '`num_labelled`', 'the data set')
         if self.labels_per_class is None:
-            return set(images.tolist())
-        infos = [self.dataset.get_data_info(i) for i in images.tolist()]
-        if any('gt_label' not in info for info in infos):
-            raise ValueError(
-                '`labels_per_class` is given, but the images of '
-                f'{type(self.dataset).__name__} have no `gt_label`; give '
-                '`num_labelled`, a number of images, instead')
-        labels = np.array([info['gt_label'] for info in infos])
-        return set().union(*(
-            _draw(generator, images[labels == label], self.labels_per_class,
-                  '`labels_per_class`', f'class {label}')
-            for label in np.unique(labels[labels >= 0])))
+            return set(images)
+        of_class: Dict[int, List[int]] = {}
+        for image in images:
+            classes = classes_of(self._annotation(image))
+            if classes is None:
+                raise ValueError(
+                    '`labels_per_class` is given, but the images of '
+                    f'{type(self.dataset).__name__} have no `gt_label`; give '
+                    '`num_labelled`, a number of images, instead')
+            for label in classes:
+                of_class.setdefault(label, []).append(image)
+        drawn: Set[int] = set()
+        for label, images in sorted(of_class.items()):
+            drawn |= _draw(generator, images, self.labels_per_class,
+                           '`labels_per_class`', f'class {label}', drawn)
+        return drawn
+
+    def _annotation(self, image: int) -> dict:
+        inner, index = source(self.dataset, image)
+        return inner.get_data_info(index)
 
     def get_data_info(self, idx: int) -> dict:
         """Annotation of an image.
@@ -123,35 +197,146 @@ class FewLabels:
         Returns:
             dict: As the data set's; if unlabelled with ``gt_label`` -1, or
             with ``keypoints_visible`` of zeros. A mask is only named here,
-            and hidden when it has been loaded.
+            and hidden as soon as it has been loaded.
+
+        Raises:
+            ValueError: If its labels are of a kind that cannot be hidden.
         """
         self.full_init()
-        info = self.dataset.get_data_info(self._indices[idx])
+        info = self._annotation(self._images[idx])
         if self.part == 'unlabelled':
-            if 'keypoints_visible' in info:
-                info['keypoints_visible'] = np.zeros_like(
-                    info['keypoints_visible'])
-            elif 'seg_map_path' not in info:
-                info['gt_label'] = UNLABELLED
-                info.pop('gt_score', None)
+            info = hide_labels(info, self.ignore_index)
         return info
 
-    def __getitem__(self, idx: int) -> dict:
-        item = self.dataset.pipeline(self.get_data_info(idx))
-        mask = item['data_samples'].get('gt_sem_seg') \
-            if self.part == 'unlabelled' else None
-        if mask is not None:
-            mask.data.fill_(UNLABELLED_PIXEL)
-        return item
+    def prepare_data(self, idx: int) -> Any:
+        """An image, as the pipeline of its data set makes it.
+
+        Args:
+            idx (int): Its index in this part.
+
+        Returns:
+            dict, optional: What the pipeline gives; None if it says that the
+            image is broken.
+        """
+        inner, index, hidden = self._leaf(idx)
+        pipeline = inner.pipeline
+        if hidden is not None:
+            pipeline = copy.copy(pipeline)  # of a class of its own, maybe
+            pipeline.transforms = [HiddenMask(transform, hidden)
+                                   for transform in pipeline.transforms]
+
+        def run(info: dict) -> Any:
+            if 'dataset' in info:  # mmpose's mosaics draw from it
+                info['dataset'] = self
+            return pipeline(info)
+
+        # what its library does before the pipeline is its own
+        view = copy.copy(inner)
+        view.get_data_info = lambda _: self.get_data_info(idx)
+        view.pipeline = run
+        return view.prepare_data(index)
+
+    def _leaf(self, idx: int) -> Tuple[BaseDataset, int, Optional[int]]:
+        """The innermost data set, the image there, what fills its mask."""
+        self.full_init()
+        inner: Any = self
+        index = range(len(self))[idx]
+        hidden = None
+        while True:
+            if isinstance(inner, FewLabels) and inner.part == 'unlabelled':
+                hidden = inner.ignore_index if hidden is None else hidden
+            step = inside(inner, index)
+            if step is None:
+                return inner, index, hidden
+            inner, index = step
+
+    def _get_ori_dataset_idx(self, idx: int) -> int:
+        """The index in the data set inside, as MMEngine's wrappers have it."""
+        return self._images[idx]
+
+    def get_cat_ids(self, idx: int) -> List[int]:
+        """Classes of an image, for ``ClassBalancedDataset``.
+
+        Args:
+            idx (int): Its index in this part.
+
+        Returns:
+            list[int]: As the data set's; empty if the image is unlabelled.
+        """
+        self.full_init()
+        if self.part == 'unlabelled':
+            return []
+        inner, index = source(self.dataset, self._images[idx])
+        return inner.get_cat_ids(index)
+
+    def get_gt_labels(self) -> np.ndarray:
+        """The label of each image, as of mmpretrain's data sets.
+
+        Returns:
+            np.ndarray: (N,), -1 where an image is unlabelled.
+        """
+        return np.array([self.get_data_info(idx)['gt_label']
+                         for idx in range(len(self))])
+
+    def get_subset_(self, indices: Union[Sequence[int], int]) -> None:
+        """Keep some images only.
+
+        Args:
+            indices (int or Sequence[int]): Their indices in this part, or how
+                many from the start, or, negative, from the end.
+        """
+        self.full_init()
+        if isinstance(indices, int):
+            self._images = self._images[:indices] if indices >= 0 else \
+                self._images[indices:]
+        else:
+            self._images = [self._images[idx] for idx in indices]
+
+    def get_subset(self, indices: Union[Sequence[int], int]) -> 'FewLabels':
+        """A data set of some images only.
+
+        Args:
+            indices (int or Sequence[int]): As :meth:`get_subset_`.
+
+        Returns:
+            FewLabels: With the same data set inside.
+        """
+        subset = copy.copy(self)
+        subset.get_subset_(indices)
+        return subset
 
     def __len__(self) -> int:
         self.full_init()
-        return len(self._indices)
+        return len(self._images)
 
 
-def _draw(generator: np.random.Generator, images: np.ndarray, number: int,
-          name: str, owner: str) -> set:
+def _draw(generator: np.random.Generator, images: Sequence[int], number: int,
+          name: str, owner: str, drawn: Set[int] = frozenset()) -> Set[int]:
+    """Draws as many images as are lacking, beside those drawn before."""
     if len(images) < number:
         raise ValueError(f'{name} is {number}, but {owner} has only '
                          f'{len(images)} images')
-    return set(generator.choice(images, number, replace=False).tolist())
+    rest = [image for image in images if image not in drawn]
+    lacking = max(number - (len(images) - len(rest)), 0)
+    return set(generator.choice(rest, lacking, replace=False).tolist())
+
+
+def _refuse_mixtures(dataset: Any) -> None:
+    """A sample made of several images has no label that could be hidden."""
+    if hasattr(dataset, 'datasets') and getattr(dataset, 'resample', False):
+        raise ValueError(
+            '`dataset` is a CombinedDataset with `sample_ratio_factor`, which '
+            'gives another image for the same index each time; put FewLabels '
+            'around each of its `datasets` instead')
+    if isinstance(dataset, BaseDataset):
+        return
+    if hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
+        raise ValueError(
+            f'`dataset` is or holds a {type(dataset).__name__}, which makes '
+            'one sample of several images; put FewLabels around its `dataset` '
+            'instead')
+    inner = getattr(dataset, 'datasets', None) or \
+        [getattr(dataset, 'dataset', None)]
+    for one in inner:
+        if one is not None and not isinstance(one, str):
+            _refuse_mixtures(one)

@@ -163,3 +163,72 @@ def test_both_numbers(masks):
         DATASETS.build(dict(
             type='repfusion_mm.FewLabels', dataset=masks, part='labelled',
             labels_per_class=1, num_labelled=2))
+
+
+def test_another_ignore_index(masks):
+    few = DATASETS.build(dict(
+        type='repfusion_mm.FewLabels', dataset=masks, part='unlabelled',
+        num_labelled=3, ignore_index=0))
+    assert not few[0]['data_samples'].gt_sem_seg.data.any()
+
+
+def test_mosaics_of_hidden_masks(masks):
+    """mmseg's mosaics are made of masks as FewLabels gives them."""
+    masks['pipeline'].pop()  # what packs comes behind the mosaic
+
+    def mosaic(part):
+        return DATASETS.build(dict(
+            type='mmseg.MultiImageMixDataset',
+            dataset=dict(type='repfusion_mm.FewLabels', dataset=masks,
+                         part=part, num_labelled=3),
+            pipeline=[dict(type='mmseg.RandomMosaic', prob=1,
+                           img_scale=(SIDE, SIDE)),
+                      dict(type='mmseg.PackSegInputs')]))[0]
+
+    hidden = mosaic('unlabelled')['data_samples'].gt_sem_seg.data
+    assert (hidden == 255).all()
+    assert len(mosaic('labelled')['data_samples'].gt_sem_seg.data.unique()) > 2
+
+
+def combined(keypoints, first, *rest, **kwargs):
+    """Several sources in one, as mmpose has it."""
+    load, *others = keypoints['pipeline']
+    mapping = [(index, index) for index in range(3)]
+    convert = dict(type='mmpose.KeypointConverter', num_keypoints=3,
+                   mapping=mapping)
+    plain = dict(keypoints, pipeline=[convert])
+    return dict(
+        type='mmpose.CombinedDataset', metainfo=keypoints['metainfo'],
+        datasets=[plain if part is None else dict(
+            type='repfusion_mm.FewLabels', dataset=plain, part=part,
+            num_labelled=3) for part in (first, *rest)],
+        pipeline=[load, *others], **kwargs)
+
+
+def test_several_sources_of_keypoints(keypoints):
+    mixed = DATASETS.build(combined(keypoints, 'unlabelled', 'labelled', None))
+    told = labelled_mask([mixed[i]['data_samples']
+                          for i in range(len(mixed))])
+    assert told.tolist() == [False] * 5 + [True] * 3 + [True] * COUNT
+
+
+def test_around_several_sources(keypoints):
+    inner = combined(keypoints, None, None)
+    for name, wanted in (('labelled', True), ('unlabelled', False)):
+        few = part(inner, name)
+        assert len(few) == (3 if wanted else 2 * COUNT - 3)
+        told = labelled_mask([few[i]['data_samples'] for i in range(len(few))])
+        assert told.tolist() == [wanted] * len(few)
+    with pytest.raises(ValueError, match='another image for the same index'):
+        part(combined(keypoints, None, sample_ratio_factor=[0.5]), 'labelled')
+
+
+@pytest.mark.parametrize('name', ['labelled', 'unlabelled'])
+def test_what_mosaics_of_keypoints_draw_from(keypoints, name):
+    """mmpose's transforms are handed a data set to mix images of."""
+    few = part(keypoints, name)
+    seen = []
+    few.pipeline.transforms.insert(
+        0, lambda info: seen.append(info['dataset']) or info)
+    few[0]
+    assert seen[0] is few

@@ -100,16 +100,19 @@ def test_no_prefix(runner, save, student):
 
 
 def test_foreign_keys(runner, save, student):
-    refused(runner(save({**student, 'neck.weight': torch.zeros(2)})),
-            r"1 keys of the file are foreign.*\['neck.weight'\]")
+    # what the file holds beside the backbone does no harm
+    run = runner(save({**student, 'neck.weight': torch.zeros(2)}))
+    run.train()
+    assert run.iter == 2
 
 
 def test_missing_keys(runner, save, student):
     less = {key: value for key, value in student.items()
             if not key.startswith('layer4.1')}
+    lost = [key for key in student.keys() - less.keys()
+            if 'num_batches_tracked' not in key]
     refused(runner(save(less)),
-            f'{len(student) - len(less)} keys are missing in the file.*'
-            'layer4.1.bn1.bias')
+            f'{len(lost)} keys are missing in the file.*layer4.1.conv1.weight')
 
 
 def test_other_shapes(runner, save, student):
@@ -156,8 +159,9 @@ def test_resumed_run(runner, save, student):
 
 def test_nothing_to_resume(runner, save, student):
     # `--resume` of a first run, as in a job that may be restarted
-    foreign = {**student, 'neck.weight': torch.zeros(2)}
-    refused(runner(save(foreign), resume=True), 'keys of the file are foreign')
+    less = {key: value for key, value in student.items()
+            if key != 'conv1.weight'}
+    refused(runner(save(less), resume=True), '1 keys are missing in the file')
 
 
 def test_load_from(runner, save, student, tmp_path):

@@ -15,10 +15,8 @@ from ..labels import any_label, check_masks, labelled_mask, note_labelled
 from .distiller import Distiller
 from .kept_buffers import kept_buffers
 from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows
+from .loaded_weights import PARTS, refuse_foreign, take_as_task
 from .task_heads import ignore_index_of, mask_classes_of
-
-# what this model adds to its task; in a checkpoint, beside `task.*`
-PARTS = ('teacher', 'time_sampler', 'connections', 'reward', 'regressor')
 
 
 @MODELS.register_module()
@@ -38,6 +36,9 @@ class JointRepFusion(Distiller):
     In the log ``loss`` is the sum of all, as everywhere. A value of the
     task's whose name is taken gets ``_task`` behind it: the ``loss`` of
     mmpretrain's heads is ``loss_task``.
+
+    A checkpoint of the task's model alone, or of stage 1, can be loaded too
+    (``load_from``).
 
     Args:
         task (dict): Config of the task's model, given whole.
@@ -345,6 +346,9 @@ class JointRepFusion(Distiller):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str,
                               *args: Any) -> None:
+        if not prefix:
+            take_as_task(state_dict, self.task)
+            refuse_foreign(state_dict, self, 'task')
         if self._no_teacher is not None:  # these parts have not been built
             for key in list(state_dict):
                 if key[len(prefix):].split('.')[0] in PARTS:

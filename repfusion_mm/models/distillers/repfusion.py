@@ -1,5 +1,5 @@
 """Stage 1 of RepFusion: a diffusion model distilled into a backbone."""
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from repfusion_mm.registry import MODELS
 
 from ..building import build_part, preprocessor_config
 from .distiller import Distiller
+from .loaded_weights import refuse_foreign
 
 
 @MODELS.register_module()
@@ -171,3 +172,9 @@ class RepFusion(Distiller):
                 torch.set_rng_state(self._student_rng)
                 self.backbone.init_weights()
         super().init_weights()
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str,
+                              *args: Any) -> None:
+        if not prefix:
+            refuse_foreign(state_dict, self, 'backbone')
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,5 +1,10 @@
 """Labels that a reward cannot read are refused before training."""
+import logging
+
 import numpy as np
+from mmengine.logging import print_log
+
+from repfusion_mm.datasets.wrappers import source
 
 
 def check_num_classes(num_classes: int, at_least: int = 2) -> None:
@@ -24,8 +29,8 @@ def check_labels(dataset,
     """Look at every label of the training's data set.
 
     Args:
-        dataset: Of the training; one without ``get_data_info`` is not looked
-            at.
+        dataset: Of the training; what wraps it does not matter. One without
+            ``get_data_info`` is not looked at, and the log says so.
         num_classes (int): Classes that the reward knows.
         reward (str): Its name, for error messages.
         multi_label (bool): Whether several classes, or none, may apply to an
@@ -35,16 +40,19 @@ def check_labels(dataset,
         ValueError: If no image has a label, one has a label that is no class,
             or there are more classes than ``num_classes``.
     """
-    if not hasattr(dataset, 'get_data_info'):
-        return
-    classes = getattr(dataset, 'metainfo', {}).get('classes') or ()
-    if len(classes) > num_classes:
-        raise ValueError(
-            f'`reward.num_classes` is {num_classes}, but the data set has '
-            f'{len(classes)} classes')
     labelled = 0
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
+    seen = set()
+    for index in range(len(dataset) if hasattr(dataset, '__len__') else 1):
+        inner, number = source(dataset, index)
+        if not hasattr(inner, 'get_data_info'):
+            print_log(f'The labels of {type(inner).__name__} are not checked '
+                      'before training, since it has no `get_data_info`',
+                      'current', logging.WARNING)
+            return
+        if id(inner) not in seen:
+            seen.add(id(inner))
+            _check_classes(inner, num_classes)
+        info = inner.get_data_info(number)
         try:
             labelled += _is_labelled(info, num_classes, multi_label)
         except ValueError as error:
@@ -61,6 +69,14 @@ def check_labels(dataset,
             f'{reward} needs some labelled images, but none of '
             '`train_dataloader.dataset` has a label; leave out `reward` and '
             'use FixedTime or UniformTime')
+
+
+def _check_classes(dataset, num_classes: int) -> None:
+    classes = getattr(dataset, 'metainfo', {}).get('classes') or ()
+    if len(classes) > num_classes:
+        raise ValueError(
+            f'`reward.num_classes` is {num_classes}, but the data set has '
+            f'{len(classes)} classes')
 
 
 def _is_labelled(info: dict, num_classes: int, multi_label: bool) -> bool:

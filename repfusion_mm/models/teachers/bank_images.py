@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repfusion_mm.datasets.wrappers import source
 from repfusion_mm.registry import DATASETS
 
 from ..nearest import nearest
@@ -48,7 +49,7 @@ class BankImages:
                     'but a feature bank holds whole images, each once; leave '
                     'out what is random')
         self._dataset = DATASETS.build(dataset)
-        infos = [self._dataset.get_data_info(i)
+        infos = [_annotation(self._dataset, i)
                  for i in range(len(self._dataset))]
         names = [_name(info) for info in infos]
         self._rows: Dict[Any, int] = {
@@ -105,30 +106,48 @@ class BankImages:
 
         Returns:
             Tensor: Float, RGB, 0 to 255, (3, H, W).
+
+        Raises:
+            ValueError: If it cannot be read.
         """
-        image = torch.as_tensor(self._dataset[row]['inputs'])
+        dataset, index = source(self._dataset, row)
+        # a data set itself would give another image for a broken one
+        sample = dataset.prepare_data(index)
+        if sample is None:
+            info = dataset.get_data_info(index)
+            raise ValueError(
+                f'{_name(info)!r} of `teacher.dataset` cannot be read; a '
+                'feature bank holds every image: put one that can be read in '
+                'its place, and the bank goes on, or leave it out')
+        image = torch.as_tensor(sample['inputs'])
         return self._raw_image(image[None], None)[0]
 
     def check(self, dataset: Any) -> None:
         """Look whether a training's images are all among these.
 
         Args:
-            dataset: Of the training; one without ``get_data_info`` is not
+            dataset: Of the training; one that knows no annotations is not
                 looked at.
 
         Raises:
             ValueError: If one is not, or has other pixels.
         """
-        if not hasattr(dataset, 'get_data_info'):
-            return
-        for index in range(len(dataset)):
-            info = dataset.get_data_info(index)
+        for index in range(len(dataset) if hasattr(dataset, '__len__') else 0):
+            info = _annotation(dataset, index)
+            if info is None:
+                return
             if _pixels(info) != self._pixels[self.row(info)]:
                 raise ValueError(
                     f'image {index} of `train_dataloader.dataset` has other '
                     'pixels than the one of the same `sample_idx`, '
                     f'{info["sample_idx"]}, in `teacher.dataset`, the images '
                     'of the feature bank: it must be the same data set')
+
+
+def _annotation(dataset: Any, index: int) -> Optional[dict]:
+    inner, number = source(dataset, index)
+    return inner.get_data_info(number) if hasattr(inner, 'get_data_info') \
+        else None
 
 
 def _steps(cfg: Any) -> List[dict]:
@@ -150,7 +169,7 @@ def _name(info: Any) -> Any:
 
 def _pixels(info: dict) -> bytes:
     """A digest of an image in memory, empty for one in a file."""
-    if info.get('img') is None:
+    if info.get('img') is None or info.get('img_path'):  # kept: CachedImages
         return b''
     image = np.ascontiguousarray(info['img'])
     return hashlib.blake2b(image.tobytes() + str(image.shape).encode(),

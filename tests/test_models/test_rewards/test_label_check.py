@@ -98,6 +98,15 @@ def test_data_sets_inside():
         check_labels(dataset, 9, 'R')
 
 
+def test_wrappers_that_know_no_annotations():
+    from torch.utils.data import ConcatDataset, Subset
+    images = Subset(labels_of(-1, 0, 5), [2, 1])
+    for dataset in (images, ConcatDataset([labels_of(1), images])):
+        with pytest.raises(ValueError, match=r'\(2.jpg\).*the label 5'):
+            check_labels(dataset, 3, 'R')
+    check_labels(Subset(labels_of(-1, 0, 5), [0, 1]), 3, 'R')
+
+
 def test_number_of_classes():
     check_num_classes(2)
     check_num_classes(1, at_least=1)

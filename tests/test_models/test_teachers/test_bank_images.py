@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.registry import DATASETS
+from torch.utils.data import Subset
 
 from repfusion_mm.models.teachers.bank_images import BankImages
 
@@ -120,6 +121,39 @@ def test_other_images_are_refused(files):
     with pytest.raises(ValueError, match='which is not in'):
         images.row(DATASETS.build(cfg)[2]['data_samples'])
     images.check(object())  # nothing to look at
+
+
+def test_broken_image(files, tmp_path):
+    cfg = files()
+    cfg['pipeline'][0] = dict(LOAD, ignore_empty=True)
+    (tmp_path / 'images/b.png').write_bytes(b'')
+    images = BankImages(cfg, 'rgb')
+    images.load(0)
+    for _ in range(3):  # never another image in its place
+        with pytest.raises(ValueError, match="images/b.png' of `teacher.datase"
+                           't` cannot be read.*in its place'):
+            images.load(1)
+    cv2.imwrite(str(tmp_path / 'images/b.png'), PIXELS[1])
+    assert BankImages(cfg, 'rgb').digest == images.digest
+    assert images.load(1).shape == (3, 8, 8)
+
+
+def test_wrappers_that_know_no_annotations():
+    images = BankImages(memory(), 'rgb')
+    whole = DATASETS.build(memory())
+    images.check(Subset(whole, [4, 0]))
+    with pytest.raises(ValueError, match='image 2 of .* other pixels'):
+        images.check(Subset(DATASETS.build(
+            memory(chosen=[0, 1, 2, 3, 5, 4])), [0, 1, 4]))
+
+
+def test_cached_images_are_the_same_ones(files):
+    cfg = files()
+    images = BankImages(cfg, 'rgb')
+    cached = DATASETS.build(dict(type='repfusion_mm.CachedImages',
+                                 dataset=cfg))
+    images.check(cached)
+    assert images.row(cached[1]['data_samples']) == 1
 
 
 def test_digest(files):
