@@ -208,13 +208,12 @@ class TimeSamplerHook(Hook):
 
     @master_only
     def _record(self, runner, model) -> None:
-        # all by one look at the GPU
-        *counts, total = torch.cat([self._counts, self._sum[None]]).tolist()
+        counts = self._counts.tolist()
         drawn = sum(counts)
         shares = [count / drawn for count in counts]
         line = dict(
             iter=runner.iter + 1,
-            mean_t=round(total / drawn, 1),
+            mean_t=round(float(self._sum) / drawn, 1),
             **{schedule.attribute: getattr(_owner(model, schedule),
                                            schedule.attribute)
                for schedule in self.schedules},

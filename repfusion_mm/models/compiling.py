@@ -106,10 +106,10 @@ def begin_step(*_: Any) -> None:
     in evaluation, and in frozen stages, a piece would take back the memory
     that its own input lies in.
     """
-    mark = getattr(torch.compiler, 'cudagraph_mark_step_begin', None)
-    if mark is None:  # torch 2.1
-        from torch._inductor import cudagraph_mark_step_begin as mark
-    mark()
+    if hasattr(torch.compiler, 'cudagraph_mark_step_begin'):
+        torch.compiler.cudagraph_mark_step_begin()
+    else:  # torch 2.1
+        torch._inductor.cudagraph_mark_step_begin()
 
 
 def check_accumulation(options: Optional[dict], optim_wrapper: Any) -> None:
