@@ -94,7 +94,7 @@ SIZES = dict(
         dpm=dict(iters=60, batch=8, lr=1e-3, ema=0.1, checkpoint=10),
         distill=dict(iters=50, batch=8, lr=1e-3),
         finetune=dict(iters=10, batch=8, lr=1e-3),
-        num_bins=10, workers=0, amp=False))
+        num_bins=10, workers=0, amp=True))
 
 
 def list_images(folder, out, train_per_class, val_per_class, test_per_class):

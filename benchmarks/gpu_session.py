@@ -141,7 +141,7 @@ def run_for(command, log, seconds, environment=None):
         process = subprocess.Popen(
             [sys.executable, *command], stdout=file,
             stderr=subprocess.STDOUT, env=environment, cwd=ROOT,
-            start_new_session=True)
+            process_group=0)  # no session: whoever ends ours ends it too
         try:
             return process.wait(seconds)
         finally:

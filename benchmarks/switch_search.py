@@ -28,7 +28,7 @@ def search(pair, device, batch, keep=lambda name, inputs, run: run()):
         the error of those that cannot be run here.
     """
     teacher = [None, 'bfloat16'] + ['float16'] * (device == 'cuda')
-    # MMEngine trains in half precision on a GPU only
+    # the figures of CPUs are of students in float32
     student = [None] + ['bfloat16', 'float16'] * (device == 'cuda')
     best, tried = {}, {}
     for part, key, dtypes in (('teacher', 'dtype', teacher),

@@ -155,12 +155,10 @@ class Ways:
         return lambda: self.model.train_step(self.data(), wrapper)
 
     def _wrapper(self):
-        if not self.amp:
-            return dict(type='OptimWrapper')
-        # bfloat16 has float32's range: nothing needs to be scaled
-        scale = dict(loss_scale=dict(enabled=False)) \
-            if self.amp == 'bfloat16' else {}
-        return dict(type='AmpOptimWrapper', dtype=self.amp, **scale)
+        if self.amp == 'bfloat16':
+            return dict(type='repfusion_mm.BFloat16OptimWrapper')
+        return dict(type='AmpOptimWrapper', dtype=self.amp) if self.amp \
+            else dict(type='OptimWrapper')
 
     def runner(self):
         """The Runner's iteration: data pipeline, hooks, logging, step."""

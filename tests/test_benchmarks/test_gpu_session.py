@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -151,19 +152,15 @@ signal.pause()
 """
 
 
-def alive(pid):
-    status = Path(f'/proc/{pid}/stat')
-    return status.exists() and status.read_text().split()[2] != 'Z'
-
-
 def test_all_descendants_end():
     from gpu_session import end_group
     process = subprocess.Popen([sys.executable, '-c', CHILDREN], text=True,
-                               stdout=subprocess.PIPE, start_new_session=True)
-    child = int(process.stdout.readline())
-    assert alive(child)
+                               stdout=subprocess.PIPE, process_group=0)
+    child = os.pidfd_open(int(process.stdout.readline()))
     end_group(process)
-    assert process.poll() is not None and not alive(child)
+    assert process.poll() is not None
+    # can be read once the child has ended
+    assert select.select([child], [], [], 60)[0] == [child]
 
 
 def test_time_is_over(tmp_path):
