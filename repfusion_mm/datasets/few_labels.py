@@ -123,7 +123,7 @@ class FewLabels:
         Returns:
             dict: As the data set's; if unlabelled with ``gt_label`` -1, or
             with ``keypoints_visible`` of zeros. A mask is only named here,
-            and hidden when it has been loaded.
+            ``unlabelled`` beside it, and hidden when it has been loaded.
         """
         self.full_init()
         info = self.dataset.get_data_info(self._indices[idx])
@@ -131,7 +131,9 @@ class FewLabels:
             if 'keypoints_visible' in info:
                 info['keypoints_visible'] = np.zeros_like(
                     info['keypoints_visible'])
-            elif 'seg_map_path' not in info:
+            elif 'seg_map_path' in info:
+                info['unlabelled'] = True
+            else:
                 info['gt_label'] = UNLABELLED
                 info.pop('gt_score', None)
         return info
