@@ -197,7 +197,8 @@ class FewLabels(BaseDataset):
         Returns:
             dict: As the data set's; if unlabelled with ``gt_label`` -1, or
             with ``keypoints_visible`` of zeros. A mask is only named here,
-            and hidden as soon as it has been loaded.
+            ``unlabelled`` beside it, and hidden as soon as it has been
+            loaded.
 
         Raises:
             ValueError: If its labels are of a kind that cannot be hidden.

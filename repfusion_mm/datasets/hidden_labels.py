@@ -35,7 +35,8 @@ def hide_labels(info: dict, ignore_index: int) -> dict:
 
     Returns:
         dict: The annotation, with ``gt_label`` -1, all-zero
-        ``keypoints_visible`` or, for a mask, what :func:`hide_mask` does.
+        ``keypoints_visible`` or, for a mask, ``unlabelled`` and what
+        :func:`hide_mask` does.
 
     Raises:
         ValueError: If it has boxes, which would stay.
@@ -48,7 +49,9 @@ def hide_labels(info: dict, ignore_index: int) -> dict:
         raise ValueError(
             '`dataset` is one of mmdet, whose boxes FewLabels cannot hide; it '
             'knows classes of images, masks and keypoints')
-    elif 'seg_map_path' not in info:
+    elif 'seg_map_path' in info:
+        info['unlabelled'] = True
+    else:
         info['gt_label'] = UNLABELLED
         info.pop('gt_score', None)
     return hide_mask(info, ignore_index)

@@ -15,6 +15,7 @@ from repfusion_mm.registry import HOOKS
 from .bare_model import bare_model
 from .finite_weights import FiniteWeights
 from .histogram_picture import histogram_picture
+from .look_first import look_first
 from .run_checks import check_batches, check_loop
 from .schedule import Schedule
 
@@ -34,7 +35,8 @@ class TimeSamplerHook(Hook):
     too small, nothing is validated that predicts nothing, and the reward and
     the teacher check the data set: a reward that needs labels refuses one
     that has none, a feature bank one that it is not of. Weights that are not
-    finite are kept out of checkpoints. Every training of a
+    finite are kept out of checkpoints. A sampler that asks for a look at all
+    time steps learns from it then, see :func:`look_first`. Every training of a
     :class:`RepFusion` should have this hook.
 
     Args:
@@ -107,6 +109,7 @@ class TimeSamplerHook(Hook):
                                    device=next(model.parameters()).device)
         self._sum = torch.zeros_like(self._counts[0])
         self._forget_later_records(runner)
+        look_first(runner)
 
     def before_test(self, runner) -> None:
         """Refuse a model that predicts nothing.

@@ -18,6 +18,7 @@ from ..raw_images import build_raw_image
 from ..rewards.base import RewardInputs
 from ..without_waiting import without_waiting
 from .mix_apart import MixApart, mix_apart
+from .more_draws import loss_of_draws
 from .part_checks import (
     check_bank,
     check_pairs,
@@ -249,7 +250,11 @@ class Distiller(BaseModel):
                 loss_feature, look=lambda others: self.teacher(
                     others, sample.timesteps, told)))
             losses.update(reward_losses)
-            losses.update(self.time_sampler.loss(sample, reward, mask))
+            losses.update(
+                loss_of_draws(self, view, student, data_samples, reward, mask,
+                              losses)
+                if getattr(self.time_sampler, 'num_draws', 1) > 1 else
+                self.time_sampler.loss(sample, reward, mask))
             losses['mean_reward'] = (reward * mask).sum() / \
                 mask.sum().clamp(min=1)
         self.finite.note(

@@ -2,12 +2,12 @@
 from typing import Dict, Optional, Sequence
 
 import torch
-from torch import Tensor
 
 from repfusion_mm.registry import MODELS
 
 from ..labels import class_labels
 from ..losses.pooled import pooled
+from ..ridge import ridge_residuals
 from .base import ClassReward, Judgement, RewardInputs
 
 
@@ -21,10 +21,9 @@ class LeastSquaresReward(ClassReward):
     batch.
 
     An image's error is that of the fit to all others (leave one out), found
-    in closed form: with e the residuals and H the hat matrix of the fit to
-    all, it is e_i / (1 - H_ii). The published reward takes e itself, which is
-    close to 0 for every t if there are fewer labelled images in the batch
-    than channels.
+    in closed form by :func:`ridge_residuals`. The published reward takes the
+    residual of the fit to all, which is close to 0 for every t if there are
+    fewer labelled images in the batch than channels.
 
     The intercept is not penalised: features and labels are centred. The
     centred features are divided by the root mean square of their norms, so
@@ -86,45 +85,10 @@ class LeastSquaresReward(ClassReward):
         mask = labels >= 0
         count = mask.sum()
         classes = torch.arange(self.num_classes, device=labels.device)
-        # float64, which autocast leaves alone; weighted sums and not masked
-        # indexing, which a GPU would have to be waited for
-        x = _centre(pooled(inputs.teacher[self.tap]).double(), mask)
-        y = _centre((labels[:, None] == classes).double(), mask)
-        residuals = self._residual_matrix(x)
-        errors = residuals @ y
-        if self.leave_one_out:
-            kept = residuals.diagonal() - 1 / count.clamp(min=1)
-            errors = errors / kept.clamp(min=1e-12)[:, None]
+        hot = labels[:, None] == classes
+        errors = ridge_residuals(
+            pooled(inputs.teacher[self.tap])[:, None], hot[:, None],
+            [self.ridge], mask[:, None], self.leave_one_out)[0, :, 0]
         mask = mask & (count >= (3 if self.leave_one_out else 2))
         reward = -errors.square().sum(1).float()
         return torch.where(mask, reward, torch.zeros_like(reward)), mask, {}
-
-    def _residual_matrix(self, x: Tensor) -> Tensor:
-        """I - H of the ridge regression on centred features.
-
-        Unlabelled samples are zero rows of ``x``: nobody's residual depends
-        on them. Of x x^T and x^T x the smaller one is factorised.
-
-        Args:
-            x (Tensor): Centred features, (N, C).
-
-        Returns:
-            Tensor: (N, N).
-        """
-        # n * the mean squared norm * ridge, for the features as they are
-        weight = self.ridge * x.square().sum().clamp(min=1e-30)
-        rows, channels = x.shape
-        small = x @ x.T if rows <= channels else x.T @ x
-        small.diagonal().add_(weight)
-        factor, _ = torch.linalg.cholesky_ex(small)
-        identity = torch.eye(rows, dtype=x.dtype, device=x.device)
-        if rows <= channels:
-            return weight * torch.cholesky_solve(identity, factor)
-        return identity - x @ torch.cholesky_solve(x.T.contiguous(), factor)
-
-
-def _centre(x: Tensor, mask: Tensor) -> Tensor:
-    """Minus the mean of the labelled rows; zero in all others."""
-    weight = mask[:, None].to(x.dtype)
-    mean = (x * weight).sum(0) / weight.sum().clamp(min=1)
-    return (x - mean) * weight

@@ -1,5 +1,5 @@
 """Time steps drawn by a policy that learns which of them are worth it."""
-from typing import Dict, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple, Union
 
 import torch
 from mmengine.dist import get_world_size
@@ -10,9 +10,13 @@ from repfusion_mm.registry import MODELS
 
 from ..all_processes import sum_of_all
 from ..building import build_part
+from .fit_policy import fit_policy
+from .look_options import look_options
+from .looked_values import at_centres
 from .time_sample import TimeSample
 
 BASELINES = ('leave_one_out', 'none')
+LEAST_FOUND = -10.  # log-probability: what looked bad may still be tried
 
 
 @MODELS.register_module()
@@ -38,6 +42,17 @@ class ReinforcedTime(nn.Module):
             ``'leave_one_out'``: the mean reward of the other labelled images
             of the batch, on all processes. ``'none'``: nothing, as
             published. Defaults to ``'leave_one_out'``.
+        look (bool or dict): Whether all time steps are looked at before the
+            training, by :class:`TimeSamplerHook`, and the policy starts from
+            what they are worth; a dict says how, see :class:`LookOptions`.
+            The entropy is then the one relative to what the look found: the
+            bonus draws the policy there, and not to all time steps alike.
+            Defaults to False: the policy starts blind, as published.
+        num_draws (int): Time steps drawn for each image that has a reward.
+            The student is taught by the first; the teacher looks at these
+            images once more for each of the others. With several, the
+            baseline is the image's own: the mean reward of its other draws.
+            Defaults to 1.
 
     Source: Yang and Wang, ICCV 2023, section 3.2; Williams, "Simple
     statistical gradient-following algorithms", 1992; Kool et al., "Buy 4
@@ -57,7 +72,9 @@ class ReinforcedTime(nn.Module):
                  num_bins: Optional[int] = None,
                  policy: dict = dict(type='repfusion_mm.LeNetPolicy'),
                  entropy_weight: float = 0.1,
-                 baseline: str = 'leave_one_out') -> None:
+                 baseline: str = 'leave_one_out',
+                 look: Union[bool, dict] = False,
+                 num_draws: int = 1) -> None:
         super().__init__()
         if num_bins is None:
             num_bins = num_timesteps
@@ -71,13 +88,26 @@ class ReinforcedTime(nn.Module):
         if baseline not in BASELINES:
             raise ValueError(f'`time_sampler.baseline` is {baseline!r}, '
                              f'expected one of {BASELINES}')
+        if num_draws < 1:
+            raise ValueError('`time_sampler.num_draws` must be at least 1, '
+                             f'got {num_draws}')
+        if num_draws > 1 and baseline == 'none':
+            raise ValueError(
+                f'`time_sampler.num_draws` is {num_draws}, for a baseline of '
+                "each image, but `time_sampler.baseline` is 'none'; leave out "
+                'one of the two')
+        self.num_draws = num_draws
         self.bin_width = num_timesteps // num_bins
         self.max_timestep = num_timesteps - 1
         self.num_ranges = 1
         self.entropy_weight = entropy_weight
         self.baseline = baseline
+        self.look_options = look_options(look)
         self.policy = build_part('time_sampler.policy', policy,
                                  num_actions=num_bins)
+        if self.look_options is not None:  # log-probabilities that it found
+            self.found: Tensor
+            self.register_buffer('found', torch.zeros(num_bins))
 
     @property
     def ranges(self) -> List[Tuple[int, int]]:
@@ -109,8 +139,29 @@ class ReinforcedTime(nn.Module):
         policy = self.distribution(images)
         bins = _draw(policy.probs.detach())
         within = torch.randint_like(bins, self.bin_width)
+        entropy = policy.entropy()
+        if self.look_options is not None:
+            entropy = entropy + (policy.probs * self.found).sum(1)
         return TimeSample(bins * self.bin_width + within,
-                          policy.log_prob(bins), policy.entropy())
+                          policy.log_prob(bins), entropy)
+
+    def learn_from(self, look: Any) -> None:
+        """Start from what the time steps were seen to be worth.
+
+        The policy is fitted to them by its exact gradient; see
+        :func:`fit_policy`. The standard error of their means is the
+        temperature, so that few images leave many time steps open.
+
+        Args:
+            look (Look): What the time steps are worth.
+        """
+        believed = look.believed
+        mean, values = (
+            at_centres(one, look.timesteps, len(self.found), self.bin_width)
+            for one in (believed.mean[None], believed.values))
+        fit_policy(self.policy, look.images, values, believed.std_error)
+        self.found.copy_((mean[0] / believed.std_error.clamp(min=1e-6))
+                         .log_softmax(0).clamp(min=LEAST_FOUND))
 
     def loss(self, sample: TimeSample, reward: Tensor,
              mask: Tensor) -> Dict[str, Tensor]:
@@ -136,6 +187,30 @@ class ReinforcedTime(nn.Module):
         loss_policy = -(advantage * weight * sample.log_prob).sum() * \
             get_world_size() / count.clamp(min=1)
         return dict(loss_policy=loss_policy,
+                    loss_entropy=-self.entropy_weight * sample.entropy.mean())
+
+    def loss_of_draws(self, sample: TimeSample, log_probs: Tensor,
+                      rewards: Tensor, mask: Tensor) -> Dict[str, Tensor]:
+        """REINFORCE on several draws an image, each with its own baseline.
+
+        Args:
+            sample (TimeSample): The first draw of all images, whose entropy
+                counts.
+            log_probs (Tensor): Of D draws of the M rewarded images, (D, M).
+            rewards (Tensor): What each t was worth, (D, M).
+            mask (Tensor): Bool, (M,): which images' rewards count.
+
+        Returns:
+            dict[str, Tensor]: ``loss_policy`` and ``loss_entropy``, scalars.
+        """
+        draws = len(rewards)
+        rewards = rewards.detach()
+        # minus the mean of the others
+        advantages = (rewards - rewards.mean(0)) * draws / (draws - 1)
+        count, = sum_of_all(mask.sum())
+        loss_policy = -(advantages * log_probs).mean(0)
+        return dict(loss_policy=(loss_policy * mask).sum() *
+                    get_world_size() / count.clamp(min=1),
                     loss_entropy=-self.entropy_weight * sample.entropy.mean())
 
 

@@ -291,3 +291,57 @@ def test_wrong_arguments(sampler, cfg, match):
 def test_no_such_number(build, cfg, key):
     with pytest.raises(ValueError, match=f'`time_sampler.{key}` must'):
         build(dict(type='repfusion_mm.ReinforcedTime', **cfg))
+
+
+def test_own_baseline_of_each_image(constant):
+    module = constant(num_draws=3)
+    rewards, mask = torch.randn(3, 5), torch.tensor([True] * 4 + [False])
+    log_probs = torch.zeros(3, 5, requires_grad=True)
+    first = TimeSample(None, None, torch.ones(9))
+    losses = module.loss_of_draws(first, log_probs, rewards, mask)
+    losses['loss_policy'].backward()
+    for draw in range(3):
+        others = [rewards[k] for k in range(3) if k != draw]
+        wanted = (rewards[draw] - sum(others) / 2) * mask
+        # a mean over the draws and the 4 images
+        torch.testing.assert_close(-log_probs.grad[draw] * 12, wanted)
+    assert losses['loss_entropy'].item() == pytest.approx(-0.1)
+
+
+def test_own_baseline_is_unbiased(constant):
+    """Over all pairs of draws, the gradient of the expected reward."""
+    module, reward = constant(num_draws=2), torch.tensor([1., -2., 4.])
+    log_prob = module.policy.scores.log_softmax(0)
+    probability = log_prob.exp()
+    exact, = torch.autograd.grad(-(probability * reward).sum(),
+                                 module.policy.scores, retain_graph=True)
+    found = 0
+    for pair in itertools.product(range(3), repeat=2):
+        loss = module.loss_of_draws(
+            TimeSample(None, None, torch.zeros(1)),
+            log_prob[list(pair), None], reward[list(pair), None],
+            ALL[:1])['loss_policy']
+        found = found + loss * probability[list(pair)].prod().detach()
+    found, = torch.autograd.grad(found, module.policy.scores)
+    torch.testing.assert_close(found, exact)
+
+
+@pytest.mark.parametrize('options, message', [
+    (dict(num_draws=0), '`time_sampler.num_draws` must be at least 1, got 0'),
+    (dict(num_draws=2, baseline='none'), "num_draws` is 2.*'none'"),
+    (dict(look=dict(shares=0.1)), "`time_sampler.look` has 'shares'.*share"),
+    (dict(look=dict(share=0.)), '`time_sampler.look.share`.*got 0.0'),
+    (dict(look=dict(reward='label')), "look.reward` is 'label'.*'labels'")])
+def test_options_refused(sampler, options, message):
+    with pytest.raises(ValueError, match=message):
+        sampler(**options)
+
+
+def test_entropy_relative_to_what_was_found(constant, images):
+    module = constant(7, look=True)
+    found = torch.randn(7).log_softmax(0)
+    module.found.copy_(found)
+    log_prob = module.policy.scores.log_softmax(0)
+    divergence = (log_prob.exp() * (log_prob - found)).sum()
+    torch.testing.assert_close(module(images).entropy,
+                               -divergence.expand(4))

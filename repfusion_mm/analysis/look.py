@@ -1,0 +1,274 @@
+"""What every time step is worth, looked at before anything is trained."""
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
+
+import torch
+from torch import Tensor
+
+from repfusion_mm.models.labels import UNLABELLED_PIXEL
+from repfusion_mm.models.losses.pooled import pooled
+from repfusion_mm.models.ridge import ridge_residuals
+from repfusion_mm.models.time_samplers.look_options import LOOK_REWARDS
+from repfusion_mm.models.time_samplers.looked_values import (
+    LookedValues,
+    looked_values,
+)
+
+from .label_free import high_frequency_ratio, two_view_agreement
+from .looked_images import LookedImages
+from .targets import Targets, read_targets
+
+RIDGES = (0.001, 0.01, 0.1, 1.)  # the best is taken, by its held-out error
+
+
+class Look(NamedTuple):
+    """What T time steps are worth for N images in V views, at one tap.
+
+    Attributes:
+        timesteps (list[int]): Ascending, T of them.
+        rewards (Tensor): Of the views, float64, (N, V, T).
+        scores (Tensor, optional): How right the held-out predictions are, 0
+            to 1, alike; None without labels.
+        images (Tensor): The views, raw, uint8, (N, V, 3, H, W).
+        reward (str): ``'labels'``, ``'frequency'`` or ``'views'``.
+    """
+    timesteps: List[int]
+    rewards: Tensor
+    scores: Optional[Tensor]
+    images: Tensor
+    reward: str
+
+    @property
+    def believed(self) -> LookedValues:
+        """What can be believed of it."""
+        return looked_values(self.rewards, self.images)
+
+    @property
+    def smoothed(self) -> Tensor:
+        """The mean rewards, each averaged with its neighbours', (T,)."""
+        return self.believed.mean + self.rewards.mean()
+
+    @property
+    def best_t(self) -> int:
+        """The t that is worth the most to all images, its neighbours heard."""
+        return self.timesteps[int(self.believed.mean.argmax())]
+
+    def of(self, images: Sequence[int]) -> 'Look':
+        """The look at some of the images alone.
+
+        Args:
+            images (Sequence[int]): Their numbers.
+
+        Returns:
+            Look: Of these.
+        """
+        return self._replace(
+            rewards=self.rewards[images], images=self.images[images],
+            scores=None if self.scores is None else self.scores[images])
+
+    def record(self) -> dict:
+        """The look in numbers, for a file.
+
+        Returns:
+            dict: ``t``, ``reward`` and ``std_error`` of each time step (of
+            the mean over the images, of the differences between time steps),
+            and what was made of them.
+        """
+        rewards = self.rewards.mean(1)
+        own = rewards - rewards.mean(1, keepdim=True)
+        errors = own.std(0) / len(own)**0.5 if len(own) > 1 else own[0] * 0
+        believed = self.believed
+        record = dict(
+            rewarded=self.reward, images=len(own),
+            views=self.rewards.size(1), t=self.timesteps,
+            reward=rewards.mean(0).tolist(), std_error=errors.tolist(),
+            smoothed=self.smoothed.tolist(),
+            likeness=float(believed.likeness), chosen_t=self.best_t)
+        if self.scores is not None:
+            record['score'] = self.scores.mean((0, 1)).tolist()
+        return record
+
+
+@torch.no_grad()
+def look(teacher: Any,
+         looked: LookedImages,
+         timesteps: Sequence[int],
+         taps: Sequence[str],
+         reward: str = 'labels',
+         ignore_index: int = UNLABELLED_PIXEL,
+         batch_size: int = 64,
+         device: Any = 'cpu',
+         progress: Callable = iter) -> Dict[str, Look]:
+    """Let the teacher look at some images at some time steps.
+
+    With labels, a time step is worth what a ridge regression on z(t) predicts
+    of the labels of an image that it was not fitted to, all views of it left
+    out together; of four penalties each time step has the best one. Masks and
+    keypoints are read on a grid of at most 8 x 8 cells.
+
+    Args:
+        teacher (nn.Module): With its weights.
+        looked (LookedImages): The images, all labelled if the labels reward.
+        timesteps (Sequence[int]): The time steps, ascending.
+        taps (Sequence[str]): The teacher taps to be read.
+        reward (str): ``'labels'``; ``'frequency'``, the
+            :func:`high_frequency_ratio` of the map; or ``'views'``, the
+            :func:`two_view_agreement`. Defaults to ``'labels'``.
+        ignore_index (int): What unlabelled pixels of a mask hold. Defaults to
+            255.
+        batch_size (int): Images at a time. Defaults to 64.
+        device (torch.device): The teacher's. Defaults to the CPU.
+        progress (Callable): Wraps the time steps, to show progress.
+
+    Returns:
+        dict[str, Look]: By tap.
+
+    Raises:
+        ValueError: If the reward does not suit what is looked at.
+    """
+    count, views = looked.images.shape[:2]
+    if reward not in LOOK_REWARDS:
+        raise ValueError(f'the look\'s `reward` is {reward!r}, expected one '
+                         f'of {LOOK_REWARDS}')
+    least = dict(labels=3, frequency=1, views=2)[reward]
+    if count < least:
+        raise ValueError(f'a look by {reward!r} takes at least {least} '
+                         f'different images, but the data set has {count}')
+    if reward == 'views' and views < 2:
+        raise ValueError('a look by \'views\' takes at least 2 views of each '
+                         'image')
+    if reward == 'labels':
+        targets = read_targets(
+            looked.data_samples, looked.images.shape[3:],
+            finest_shape(teacher, taps), ignore_index, device)
+        read: Callable = targets.rows
+    else:
+        read = high_frequency_ratio if reward == 'frequency' else pooled
+    for tap in taps:
+        shape = tuple(teacher.feature_shapes[tap])
+        if reward == 'frequency' and len(shape) != 3:
+            raise ValueError(
+                f'a look by \'frequency\' takes maps, but {tap!r} is of shape '
+                f'{shape} (a feature bank holds averages); look by \'views\'')
+    values: dict = {tap: [] for tap in taps}
+    for t in progress(timesteps):
+        features = features_at(teacher, looked, t, taps, read, batch_size,
+                               device)
+        for tap, found in features.items():
+            if reward == 'labels':
+                values[tap].append(_held_out(found, targets))
+            else:
+                values[tap].append((found if reward == 'frequency' else
+                                    two_view_agreement(found), None))
+    looks = {}
+    for tap, pairs in values.items():
+        rewards, scores = zip(*pairs)
+        looks[tap] = Look(
+            list(timesteps), torch.stack(rewards, 2).cpu(),
+            None if scores[0] is None else torch.stack(scores, 2).cpu(),
+            looked.images, reward)
+    return looks
+
+
+def best_of(looks: Dict[str, Look]) -> tuple:
+    """The tap and the time step that are worth the most.
+
+    Args:
+        looks (dict[str, Look]): By tap.
+
+    Returns:
+        tuple[str, int]: Tap and time step.
+    """
+    tap = max(looks, key=lambda name: float(looks[name].smoothed.max()))
+    return tap, looks[tap].best_t
+
+
+def best_ridge(x: Tensor, targets: Targets) -> tuple:
+    """The penalty with the least held-out error, and the errors.
+
+    Args:
+        x (Tensor): Features of N images in V views at P positions,
+            (N, V, P, C).
+        targets (Targets): Of the N * V views.
+
+    Returns:
+        tuple: The penalty, and the targets minus the held-out predictions,
+        (N * V, P, K).
+    """
+    errors = ridge_residuals(
+        x.flatten(1, 2), grouped(targets.values, len(x)), RIDGES,
+        grouped(targets.mask, len(x))
+    ).view(len(RIDGES), *targets.values.shape)
+    rewards = [float(targets.reward(one).mean()) for one in errors]
+    best = rewards.index(max(rewards))
+    return RIDGES[best], errors[best]
+
+
+def grouped(views: Tensor, images: int) -> Tensor:
+    """The rows of all views of an image, (N V, P, ...), as (N, V P, ...)."""
+    return views.reshape(images, -1, *views.shape[2:])
+
+
+def _held_out(x: Tensor, targets: Targets) -> tuple:
+    """Reward and score of each view, (N, V)."""
+    _, errors = best_ridge(x, targets)
+    return tuple(values.view(x.shape[:2]) for values in (
+        targets.reward(errors), targets.score(errors)))
+
+
+def finest_shape(teacher: Any, taps: Sequence[str]) -> Tuple[int, ...]:
+    """Shape of the largest map: one grid serves all taps to be compared.
+
+    Args:
+        teacher (nn.Module): The teacher.
+        taps (Sequence[str]): Some of its taps.
+
+    Returns:
+        tuple[int]: (C, h, w) or (C,).
+    """
+    return max((tuple(teacher.feature_shapes[tap]) for tap in taps),
+               key=lambda shape: (len(shape), shape[1:]))
+
+
+@torch.no_grad()
+def features_at(teacher: Any, looked: LookedImages, t: int,
+                taps: Sequence[str], read: Callable, batch_size: int = 64,
+                device: Any = 'cpu') -> Dict[str, Tensor]:
+    """What is read of the features of all views at one time step.
+
+    Args:
+        teacher (nn.Module): With its weights.
+        looked (LookedImages): N images in V views.
+        t (int): The time step.
+        taps (Sequence[str]): The taps.
+        read (Callable): Makes what is kept of a batch of features.
+        batch_size (int): Images at a time. Defaults to 64.
+        device (torch.device): The teacher's. Defaults to the CPU.
+
+    Returns:
+        dict[str, Tensor]: By tap, (N, V, ...).
+    """
+    found: dict = {tap: [] for tap in taps}
+    images = looked.images.flatten(0, 1)
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        batch = images[part].to(device).float()
+        features = teacher(
+            batch, torch.full((len(batch), ), t, device=device),
+            teacher.read_samples(looked.data_samples[part]))
+        for tap in taps:
+            found[tap].append(read(features[tap]))
+    return {tap: _by_image(torch.cat(parts), looked)
+            for tap, parts in found.items()}
+
+
+def _by_image(rows: Tensor, looked: LookedImages) -> Tensor:
+    return rows.view(*looked.images.shape[:2], *rows.shape[1:])

@@ -1,0 +1,264 @@
+"""Will it pay to distil a teacher, for some images with so few labels?"""
+import copy
+import re
+from typing import Any, Callable, Dict, List, Optional, Sequence
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from repfusion_mm.models.building import build_part
+from repfusion_mm.registry import DATASETS, MODELS
+
+from .compare import Part, compare
+from .look import best_of, finest_shape, look
+from .looked_images import (
+    LookedImages,
+    can_be_held_out,
+    draw_images,
+    view_images,
+)
+
+LEAST_IMAGES = 6
+DRAWS = 2000  # of the bootstrap
+BLOCK = re.compile(r'(mid_block|up_blocks\.\d+)\.resnets\.\d+')
+
+
+def will_it_pay(cfg: Config,
+                taps: Optional[Sequence[str]] = None,
+                val: Optional[dict] = None,
+                num_times: int = 20,
+                num_images: int = 256,
+                views: int = 4,
+                steps: int = 300,
+                device: Any = 'cpu',
+                progress: Callable = lambda things, what: things) -> dict:
+    """Compare what the teacher knows with what the labels alone teach.
+
+    At each tap and time step a ridge regression reads the labels from z(t),
+    of images that it was not fitted to. At the best of them it is compared
+    with the student, trained shortly from scratch on the same images: both
+    without the same third of them, which they then predict, or on all of
+    them where there are validation images to predict. The images that are
+    predicted do not choose the tap and the time step.
+
+    Args:
+        cfg (Config): Of stage 1: a :class:`RepFusion` with
+            ``train_dataloader``, some of whose images are labelled.
+        taps (Sequence[str], optional): Teacher taps. Defaults to None: the
+            config's own, and :func:`candidate_taps`.
+        val (dict, optional): Config of a data set of labelled images to be
+            predicted. Defaults to None.
+        num_times (int): Time steps. Defaults to 20.
+        num_images (int): Labelled images at most. Defaults to 256.
+        views (int): Of each image. Defaults to 4.
+        steps (int): Of each of the 3 trainings from scratch. Defaults to 300.
+        device (torch.device): For all of it. Defaults to the CPU.
+        progress (Callable): Wraps what is gone through, given its name.
+
+    Returns:
+        dict: ``taps``, the record of a look at each of them; ``tap`` and
+        ``t``, the best; ``probe`` and ``scratch``, shares of right
+        predictions; ``gain``, their difference, and ``low`` and ``high``, its
+        90 percent interval over the images; ``verdict``, ``'yes'``, ``'no'``
+        or ``'open'``, and ``advice``.
+
+    Raises:
+        ValueError: If the config is not of stage 1, has fewer than 6 labelled
+            images, or a tap does not exist.
+    """
+    model, taps = _build(cfg, taps, device)
+    dataset = _dataset(cfg.train_dataloader.dataset)
+
+    def view(images: Any, number: int, views: int,
+             what: str) -> Optional[LookedImages]:
+        indices = draw_images(images, number)
+        return view_images(images, list(progress(indices, what)), views,
+                           model.data_preprocessor, model.raw_image)
+
+    looked = view(dataset, num_images, views, 'reading images')
+    looked = looked and can_be_held_out(looked)
+    if looked is None or len(looked.indices) < LEAST_IMAGES:
+        raise ValueError(
+            f'at least {LEAST_IMAGES} labelled images are needed, of no class '
+            'a single one, but `train_dataloader.dataset` has '
+            f'{0 if looked is None else len(looked.indices)}')
+    last = model.teacher.num_timesteps
+    number = min(num_times, last)
+    looks = look(
+        model.teacher, looked, [(2 * i + 1) * last // (2 * number)
+                                for i in range(number)], taps, device=device,
+        progress=lambda times: progress(times, 'probing taps and times'))
+    shape = finest_shape(model.teacher, taps)
+    classes = len(getattr(dataset, 'metainfo', {}).get('classes') or ()) or \
+        None
+    learn = Part(dataset, looked, shape, classes)
+    test = learn
+    if val is not None:
+        others = _dataset(val)
+        shown = view(others, len(others), 1, 'reading val images')
+        if shown is None:
+            raise ValueError('no image of `val` is labelled')
+        test = Part(others, shown, shape, classes)
+
+    def student() -> nn.Module:
+        backbone: Any = build_part(
+            'backbone', copy.deepcopy(cfg.model.backbone))
+        backbone.init_weights()
+        return backbone.to(device)
+
+    probe, scratch = compare(model, student, learn, test, looks, steps, device,
+                             progress)
+    tap, t = best_of(looks)
+    result = dict(
+        images=len(looked.indices), views=views, steps=steps,
+        predicted=len(probe),
+        taps={name: one.record() for name, one in looks.items()},
+        tap=tap, t=t, probe=float(probe.mean()),
+        scratch=float(scratch.mean()), **interval(probe - scratch))
+    result.update(advise(result, model.connections[0].teacher_tap))
+    return result
+
+
+def candidate_taps(teacher: Any) -> List[str]:
+    """Taps worth comparing, of a teacher that is a diffusers UNet.
+
+    Args:
+        teacher (nn.Module): A teacher; one of another kind has none.
+
+    Returns:
+        list[str]: The last residual block of the middle, the first and the
+        last of each block on the way up.
+    """
+    source = getattr(teacher, 'source', None)
+    if source is None:
+        return []
+    with torch.device('meta'):
+        names = sorted(name for name, _ in source.build().named_modules()
+                       if BLOCK.fullmatch(name))
+    blocks: Dict[str, List[str]] = {}
+    for name in names:
+        blocks.setdefault(name.partition('.resnets')[0], []).append(name)
+    return [name for block, found in blocks.items() for name in
+            (found[-1:] if block == 'mid_block' else
+             dict.fromkeys([found[0], found[-1]]))]
+
+
+def interval(differences: Tensor, draws: int = DRAWS) -> dict:
+    """A mean, and its 90 percent interval by the bootstrap over images.
+
+    Args:
+        differences (Tensor): Of the images, (N,).
+        draws (int): Of the bootstrap. Defaults to 2000.
+
+    Returns:
+        dict: ``gain``, ``low`` and ``high``.
+    """
+    values = differences.numpy()
+    generator = np.random.default_rng(0)
+    means = [generator.choice(values, len(values)).mean()
+             for _ in range(draws)]
+    low, high = np.quantile(means, [0.05, 0.95])
+    return dict(gain=float(values.mean()), low=float(low), high=float(high))
+
+
+def advise(result: dict, own_tap: str) -> dict:
+    """What follows, in words.
+
+    Args:
+        result (dict): As of :func:`will_it_pay`, without it.
+        own_tap (str): The tap that the config names.
+
+    Returns:
+        dict: ``verdict`` and ``advice``.
+    """
+    tap, t = result['tap'], result['t']
+    probe, scratch, gain, low, high = (
+        100 * result[key] for key in ('probe', 'scratch', 'gain', 'low',
+                                      'high'))
+    seen = f'Of {result["predicted"]} images that neither had seen, a ' \
+        f'linear probe of the teacher reads {probe:.1f} % right (tap ' \
+        f'{tap!r}, t = {t}), the student from scratch {scratch:.1f} % ' \
+        f'after {result["steps"]} steps: ' \
+        f'{gain:+.1f} points, {low:+.1f} to {high:+.1f} with 90 % ' \
+        'confidence over the images.'
+    if low > 0:
+        verdict, says = 'yes', 'Distillation should pay: the teacher knows ' \
+            'what these labels alone do not teach.'
+    elif high < 0:
+        verdict, says = 'no', 'Distillation is unlikely to pay: the labels ' \
+            'alone teach more than this teacher knows. Spend the time on ' \
+            'training from scratch for longer, or on a better teacher.'
+    else:
+        verdict, says = 'open', 'It is open whether distillation pays: ' \
+            'these images do not tell. More of them would (`--val`); a ' \
+            'short trial of both is the way to know.'
+    if tap != own_tap and own_tap in result['taps']:
+        worth, own = (100 * max(result['taps'][name]['score'])
+                      for name in (tap, own_tap))
+        says += f' Change the tap: at its best t, {own_tap!r} of the config ' \
+            f'reads {own:.1f} % and {tap!r} {worth:.1f} % of the images ' \
+            'that are left out one by one.'
+    return dict(verdict=verdict, advice=f'{seen} {says}')
+
+
+def recommended(cfg: Config, result: dict) -> dict:
+    """What a config changes to distil the best tap at the best time step.
+
+    Args:
+        cfg (Config): As :func:`will_it_pay` was given it.
+        result (dict): What it answered.
+
+    Returns:
+        dict: To be merged into the config.
+    """
+    connections = copy.deepcopy(list(cfg.model.connections))
+    connections[0]['teacher_tap'] = result['tap']
+    hooks = copy.deepcopy(list(cfg.get('custom_hooks') or []))
+    for hook in hooks:
+        if hook['type'].endswith('TimeSamplerHook'):
+            hook.pop('schedules', None)  # of a sampler that is not there
+    model: dict = dict(
+        time_sampler=dict(_delete_=True, type='repfusion_mm.FixedTime',
+                          t=result['t']),
+        connections=[connection.to_dict() if hasattr(connection, 'to_dict')
+                     else dict(connection) for connection in connections])
+    if cfg.model.get('reward') is not None:
+        model['reward'] = None
+    teacher = cfg.model.teacher
+    if 'teacher' in teacher:
+        model['teacher'] = dict(
+            timesteps=[result['t']], bin_width=1,
+            bank=f'{teacher.bank}_{result["tap"]}_t{result["t"]}')
+    if teacher.get('taps'):
+        model.setdefault('teacher', {})['taps'] = list(dict.fromkeys(
+            connection['teacher_tap'] for connection in connections))
+    return dict(model=model, custom_hooks=[dict(hook) for hook in hooks])
+
+
+def _build(cfg: Config, taps: Optional[Sequence[str]], device: Any) -> tuple:
+    """The model with its teacher, tapped wherever it is to be compared."""
+    model: Any = copy.deepcopy(cfg.get('model') or {})
+    if str(model.get('type', '')).rpartition('.')[2] != 'RepFusion':
+        raise ValueError(f'`model.type` is {model.get("type")!r}, expected '
+                         'the config of a stage 1, repfusion_mm.RepFusion')
+    if 'teacher' in model.teacher:  # of a bank, which holds only a few t
+        model.teacher = model.teacher.teacher
+    own = [connection['teacher_tap'] for connection in model.connections]
+    model.teacher.taps = own
+    taps = list(taps or dict.fromkeys(
+        own + candidate_taps(build_part('teacher', model.teacher))))
+    model.teacher.taps = list(dict.fromkeys(own + taps))
+    model.time_sampler = dict(type='repfusion_mm.FixedTime', t=0)
+    model.reward = None
+    built = MODELS.build(model)
+    built.init_weights()
+    return built.to(device), taps
+
+
+def _dataset(cfg: Any) -> Any:
+    dataset = DATASETS.build(cfg) if isinstance(cfg, dict) else cfg
+    if hasattr(dataset, 'full_init'):
+        dataset.full_init()
+    return dataset
