@@ -10,7 +10,7 @@ help:  ## List the targets
 		awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 demo: .venv/.installed-demo  ## Distil a diffusion model of digits, with a report
-	$(PYTHON_BIN) benchmarks/digits.py --out work_dirs/demo
+	$(PYTHON_BIN) -m benchmarks.studies.digits --out work_dirs/demo
 
 test: .venv/.installed-tests  ## Run the tests
 	$(PYTHON_BIN) -m pytest -m "not slow and not gpu"

@@ -17,7 +17,7 @@ from typing import Callable, Dict, List, Optional
 import torch
 from mmengine.structures import InstanceData, PixelData
 
-from repfusion_mm.launch import lost_gpu
+from repfusion_mm.engine.launch import lost_gpu
 
 PACKAGES = ('repfusion_mm', 'torch', 'torchvision', 'numpy', 'diffusers',
             'accelerate', 'safetensors', 'huggingface_hub', 'scikit-learn')

@@ -21,7 +21,7 @@ HOOKS = Registry(
     'hook',
     parent=MMENGINE_HOOKS,
     scope='repfusion_mm',
-    locations=['repfusion_mm.hooks'])
+    locations=['repfusion_mm.engine.hooks'])
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
@@ -31,9 +31,9 @@ OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_CONSTRUCTORS,
     scope='repfusion_mm',
-    locations=['repfusion_mm.optimizers'])
+    locations=['repfusion_mm.engine.optimizers'])
 OPTIM_WRAPPERS = Registry(
     'optimizer wrapper',
     parent=MMENGINE_OPTIM_WRAPPERS,
     scope='repfusion_mm',
-    locations=['repfusion_mm.optimizers'])
+    locations=['repfusion_mm.engine.optimizers'])

@@ -6,7 +6,7 @@ import pytest
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from repfusion_mm.models.building import build_part
+from repfusion_mm.models.utils.building import build_part
 from repfusion_mm.registry import (
     DATASETS,
     HOOKS,

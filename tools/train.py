@@ -5,7 +5,7 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 
-from repfusion_mm.launch import (
+from repfusion_mm.engine.launch import (
     find_device,
     pin_for_gpus_only,
     start_gloo_on_cpu,

@@ -5,8 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from repfusion_mm.models.ridge import ridge_fit
-from repfusion_mm.models.taps import Taps
+from repfusion_mm.models.utils.ridge import ridge_fit
+from repfusion_mm.models.utils.taps import Taps
 
 from .look import Look, best_of, best_ridge, features_at, grouped
 from .looked_images import LookedImages

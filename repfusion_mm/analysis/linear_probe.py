@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from repfusion_mm.models.labels import class_labels, labelled_mask
-from repfusion_mm.models.raw_images import build_raw_image
+from repfusion_mm.models.utils.raw_images import build_raw_image
 
 
 @torch.no_grad()

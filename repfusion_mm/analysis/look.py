@@ -15,12 +15,12 @@ from torch import Tensor
 
 from repfusion_mm.models.labels import UNLABELLED_PIXEL
 from repfusion_mm.models.losses.pooled import pooled
-from repfusion_mm.models.ridge import ridge_residuals
 from repfusion_mm.models.time_samplers.look_options import LOOK_REWARDS
 from repfusion_mm.models.time_samplers.looked_values import (
     LookedValues,
     looked_values,
 )
+from repfusion_mm.models.utils.ridge import ridge_residuals
 
 from .label_free import high_frequency_ratio, two_view_agreement
 from .looked_images import LookedImages

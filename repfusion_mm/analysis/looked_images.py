@@ -17,7 +17,7 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor
 
 from repfusion_mm.models.labels import labelled_mask
-from repfusion_mm.models.raw_images import RawImage
+from repfusion_mm.models.utils.raw_images import RawImage
 
 
 class LookedImages(NamedTuple):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
-from repfusion_mm.models.taps import Taps
+from repfusion_mm.models.utils.taps import Taps
 
 from .looked_images import preprocessed
 from .targets import Targets, grid_rows, read_targets

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from repfusion_mm.models.building import build_part
+from repfusion_mm.models.utils.building import build_part
 from repfusion_mm.registry import DATASETS, MODELS
 
 from .compare import Part, compare

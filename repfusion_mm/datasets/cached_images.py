@@ -8,7 +8,7 @@ from mmengine.logging import print_log
 
 from repfusion_mm.registry import DATASETS
 
-from .wrappers import inside
+from ..models.utils.dataset_wrappers import inside
 
 UNREADABLE = 'unreadable'  # a mark in an annotation
 

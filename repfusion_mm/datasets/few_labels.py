@@ -18,8 +18,8 @@ from mmengine.dataset import BaseDataset
 from repfusion_mm.registry import DATASETS
 
 from ..models.labels import UNLABELLED_PIXEL
+from ..models.utils.dataset_wrappers import inside, source
 from .hidden_labels import HiddenMask, classes_of, hide_labels
-from .wrappers import inside, source
 
 PARTS = ('labelled', 'unlabelled')
 

@@ -3,7 +3,7 @@ import torch
 
 from repfusion_mm.analysis.looked_images import draw_images, view_images
 from repfusion_mm.analysis.targets import read_targets
-from repfusion_mm.models.raw_images import RawImage
+from repfusion_mm.models.utils.raw_images import RawImage
 from repfusion_mm.registry import DATASETS, MODELS
 
 CROP = [dict(type='mmpretrain.RandomCrop', crop_size=16, padding=4),

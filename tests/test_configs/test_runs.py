@@ -142,7 +142,7 @@ def write_denoiser(folder, name):
 
 def write_guided_diffusion(path):
     """The released 64x64 denoiser's architecture, but thin."""
-    from repfusion_mm.models.teachers.guided_diffusion_flags import (
+    from repfusion_mm.models.teachers.diffusion.sources.guided.flags import (
         settle_flags,
     )
     spec = importlib.util.spec_from_file_location(

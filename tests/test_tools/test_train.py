@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from repfusion_mm.optimizers import BFloat16OptimWrapper
+from repfusion_mm.engine.optimizers import BFloat16OptimWrapper
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 SCRATCH = 'configs/demo/resnet18_scratch_digits.py'

@@ -5,7 +5,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
-from repfusion_mm.launch import find_device
+from repfusion_mm.engine.launch import find_device
 from repfusion_mm.registry import MODELS
 
 

@@ -10,7 +10,7 @@ from rich.progress import track
 from rich.table import Table
 
 from repfusion_mm.analysis import pooled_features, probe_over_time
-from repfusion_mm.launch import find_device, pin_for_gpus_only
+from repfusion_mm.engine.launch import find_device, pin_for_gpus_only
 from repfusion_mm.registry import MODELS
 
 

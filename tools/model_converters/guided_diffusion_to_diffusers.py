@@ -6,15 +6,15 @@ those checkpoints as they are.
 """
 import argparse
 
-from repfusion_mm.models.teachers.guided_diffusion_denoiser import (
+from repfusion_mm.models.teachers.diffusion.sources.guided.denoiser import (
     beyond_diffusers,
 )
-from repfusion_mm.models.teachers.guided_diffusion_flags import (
+from repfusion_mm.models.teachers.diffusion.sources.guided.flags import (
     FLAGS,
     PRESETS,
     settle_flags,
 )
-from repfusion_mm.models.teachers.guided_diffusion_weights import (
+from repfusion_mm.models.teachers.diffusion.sources.guided.weights import (
     GuidedDiffusionCheckpoint,
 )
 

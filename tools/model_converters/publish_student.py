@@ -23,8 +23,8 @@ from types import SimpleNamespace
 
 import torch
 
+from repfusion_mm.converters.backbones import LIBRARIES, convert_backbone
 from repfusion_mm.models.distillers.joint_repfusion import PARTS
-from repfusion_mm.publishing import LIBRARIES, convert_backbone
 from repfusion_mm.version import __version__
 
 

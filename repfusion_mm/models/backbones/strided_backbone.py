@@ -5,8 +5,8 @@ from torch import nn
 
 from repfusion_mm.registry import MODELS
 
-from ..building import build_part
-from ..nearest import nearest
+from ..utils.building import build_part
+from ..utils.nearest import nearest
 
 
 @MODELS.register_module()

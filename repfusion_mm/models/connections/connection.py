@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..building import build_part
+from ..utils.building import build_part
 
 
 @MODELS.register_module()

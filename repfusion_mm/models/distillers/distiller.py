@@ -5,18 +5,18 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from ..building import build_part
-from ..compiling import (
+from ..rewards.base import RewardInputs
+from ..utils.building import build_part
+from ..utils.compiling import (
     begin_step,
     compile_between_taps,
     compile_options,
     has_cuda_graphs,
 )
-from ..finite_check import FiniteCheck
-from ..nearest import nearest
-from ..raw_images import build_raw_image
-from ..rewards.base import RewardInputs
-from ..without_waiting import without_waiting
+from ..utils.finite_check import FiniteCheck
+from ..utils.nearest import nearest
+from ..utils.raw_images import build_raw_image
+from ..utils.without_waiting import without_waiting
 from .mix_apart import MixApart, mix_apart
 from .more_draws import loss_of_draws
 from .part_checks import (

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import sum_of_all
-from ..building import build_part
 from ..labels import any_label, check_masks, labelled_mask, note_labelled
+from ..utils.all_processes import sum_of_all
+from ..utils.building import build_part
 from .distiller import Distiller
 from .kept_buffers import kept_buffers
 from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..building import build_part, preprocessor_config
+from ..utils.building import build_part, preprocessor_config
 from .distiller import Distiller
 from .loaded_weights import refuse_foreign
 

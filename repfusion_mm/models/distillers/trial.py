@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ..taps import Taps
+from ..utils.taps import Taps
 
 STRIDE = 64  # any downsampling can take its multiples
 USUAL = 224, 256  # that students of a fixed size are made for

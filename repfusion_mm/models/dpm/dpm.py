@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..building import preprocessor_config
-from ..finite_check import FiniteCheck
-from ..raw_images import build_raw_image
-from ..without_waiting import without_waiting
+from ..utils.building import preprocessor_config
+from ..utils.finite_check import FiniteCheck
+from ..utils.raw_images import build_raw_image
+from ..utils.without_waiting import without_waiting
 from .build_denoiser import build_denoiser
 from .denoiser_input import denoiser_input
 from .image_size import denoiser_size

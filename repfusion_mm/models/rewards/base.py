@@ -3,7 +3,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from torch import Tensor, nn
 
-from .label_check import check_labels, check_num_classes
+from ..labels.dataset_checks import check_labels, check_num_classes
 
 # the reward (N,), the mask (N,) of those that count, losses of the reward's
 # own parts

@@ -6,9 +6,9 @@ from torch import nn
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import masked_mean
 from ..labels import class_labels, multi_hot_labels
 from ..losses.pooled import pooled
+from ..utils.all_processes import masked_mean
 from .base import ClassReward, Judgement, RewardInputs
 
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import masked_mean
 from ..losses.pooled import pooled
+from ..utils.all_processes import masked_mean
 from .base import Judgement, Reward, RewardInputs
 
 

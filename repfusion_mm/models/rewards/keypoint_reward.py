@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import masked_mean
 from ..labels import labelled_mask, visible_keypoints
+from ..utils.all_processes import masked_mean
 from .base import Judgement, Reward, RewardInputs
 from .segmentation_reward import map_width
 

@@ -7,7 +7,7 @@ from repfusion_mm.registry import MODELS
 
 from ..labels import class_labels
 from ..losses.pooled import pooled
-from ..ridge import ridge_residuals
+from ..utils.ridge import ridge_residuals
 from .base import ClassReward, Judgement, RewardInputs
 
 

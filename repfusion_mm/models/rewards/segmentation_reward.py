@@ -6,10 +6,10 @@ from torch import nn
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import masked_mean
 from ..labels import check_masks, semantic_masks
+from ..labels.dataset_checks import check_num_classes
+from ..utils.all_processes import masked_mean
 from .base import Judgement, Reward, RewardInputs
-from .label_check import check_num_classes
 
 
 @MODELS.register_module()

@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import masked_mean
-from ..compiling import allow_second_backward
 from ..labels import class_labels
 from ..losses.pooled import pooled
-from ..nearest import nearest
+from ..utils.all_processes import masked_mean
+from ..utils.compiling import allow_second_backward
+from ..utils.nearest import nearest
 from .base import ClassReward, Judgement, RewardInputs
 
 

@@ -1,7 +1,7 @@
-from .banked_teacher import BankedTeacher
-from .classifier_teacher import ClassifierTeacher
-from .guided_diffusion_teacher import GuidedDiffusionTeacher
-from .unet_teacher import UNetTeacher
+from .bank.teacher import BankedTeacher
+from .diffusion.guided_diffusion_teacher import GuidedDiffusionTeacher
+from .diffusion.unet_teacher import UNetTeacher
+from .recognition.classifier_teacher import ClassifierTeacher
 
 __all__ = ['BankedTeacher', 'ClassifierTeacher', 'GuidedDiffusionTeacher',
            'UNetTeacher']

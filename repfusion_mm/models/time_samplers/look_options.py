@@ -1,7 +1,7 @@
 """How a time sampler has the time steps looked at before the training."""
 from typing import NamedTuple, Optional, Union
 
-from ..nearest import nearest
+from ..utils.nearest import nearest
 
 LOOK_REWARDS = ('labels', 'frequency', 'views')
 

@@ -8,8 +8,8 @@ from torch.distributions import Categorical
 
 from repfusion_mm.registry import MODELS
 
-from ..all_processes import sum_of_all
-from ..building import build_part
+from ..utils.all_processes import sum_of_all
+from ..utils.building import build_part
 from .fit_policy import fit_policy
 from .look_options import look_options
 from .looked_values import at_centres

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from repfusion_mm.models.building import build_part
+from repfusion_mm.models.utils.building import build_part
 
 MOBILE = dict(backbone=dict(type='mmpretrain.MobileNetV2'),
               strides={'conv1.conv': 1, 'layer2.0.conv.1.conv': 1})

@@ -6,12 +6,12 @@ from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData, PixelData
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from repfusion_mm.models.building import build_part
 from repfusion_mm.models.distillers.labelled_rows import (
     heads_see_batch,
     only_rows,
     take_rows,
 )
+from repfusion_mm.models.utils.building import build_part
 
 SIDE, ROWS = 32, [1, 3, 4]
 BN = dict(type='BN')

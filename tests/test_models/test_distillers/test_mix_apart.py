@@ -6,9 +6,9 @@ import torch
 from mmengine.optim import OptimWrapper
 from mmpretrain.structures import DataSample
 
-from repfusion_mm.models.building import build_part
 from repfusion_mm.models.distillers.mix_apart import MixApart, mix_apart
 from repfusion_mm.models.labels import labelled_mask
+from repfusion_mm.models.utils.building import build_part
 
 MIXUP = [dict(type='Mixup', alpha=0.8)]
 EACH = [MIXUP, [dict(type='CutMix', alpha=1.)],

@@ -20,9 +20,9 @@ from torch.utils._python_dispatch import (
 )
 from torch.utils._pytree import tree_flatten
 
-from repfusion_mm.hooks import TimeSamplerHook
+from repfusion_mm.engine.hooks import TimeSamplerHook
 from repfusion_mm.models.distillers.mix_apart import MixApart
-from repfusion_mm.models.without_waiting import without_waiting
+from repfusion_mm.models.utils.without_waiting import without_waiting
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 TAP = 'mid_block.resnets.1'
@@ -210,7 +210,7 @@ def test_same_batch(preprocessor, monkeypatch):
     module, batch = preprocessor
     wanted = run(module, batch)
     without_waiting(module)
-    monkeypatch.setattr('repfusion_mm.models.without_waiting._on_gpu',
+    monkeypatch.setattr('repfusion_mm.models.utils.without_waiting._on_gpu',
                         lambda preprocessor: True)
     done = run(module, batch)
     assert torch.equal(done['inputs'], wanted['inputs'])

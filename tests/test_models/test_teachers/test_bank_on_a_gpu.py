@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import (
 )
 
 from repfusion_mm.models.teachers import feature_bank
-from repfusion_mm.models.teachers.feature_bank import FeatureBank
+from repfusion_mm.models.teachers.bank.store import FeatureBank
 
 CPU = torch.device('cpu')
 DIGITS = dict(type='repfusion_mm.Digits', split='val',

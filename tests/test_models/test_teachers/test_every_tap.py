@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from repfusion_mm.models.taps import Taps, drop_weights, modules_behind
+from repfusion_mm.models.utils.taps import Taps, drop_weights, modules_behind
 
 SMALL = dict(sample_size=4, block_out_channels=(8, 16), layers_per_block=1,
              norm_num_groups=4, attention_head_dim=4)

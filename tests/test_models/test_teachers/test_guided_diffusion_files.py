@@ -4,7 +4,9 @@ import importlib.util
 import pytest
 import torch
 
-from repfusion_mm.models.teachers.guided_diffusion_flags import settle_flags
+from repfusion_mm.models.teachers.diffusion.sources.guided.flags import (
+    settle_flags,
+)
 
 SMALL = dict(image_size=16, num_channels=32, num_res_blocks=1,
              channel_mult=(1, 2), attention_resolutions=(8, ),

@@ -2,8 +2,8 @@
 import pytest
 from mmengine.runner import Runner
 
-from repfusion_mm.models.teachers.feature_bank import FeatureBank
-from repfusion_mm.models.teachers.frozen_teacher import FrozenTeacher
+from repfusion_mm.models.teachers.bank.store import FeatureBank
+from repfusion_mm.models.teachers.base.frozen_teacher import FrozenTeacher
 
 CONFIG = 'configs/demo/repfusion_resnet18_bank_digits.py'
 

@@ -1,0 +1,185 @@
+"""A study as a plan of small jobs, each run once."""
+import contextlib
+import hashlib
+import importlib.util
+import json
+import logging
+import os
+import platform
+import shutil
+import time
+import warnings
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Plan:
+    """Runs jobs, and keeps their results and times in ``<out>/jobs``.
+
+    A job that is found finished, with the same inputs, is not run again, so a
+    study that was stopped goes on where it was. The code of the package is an
+    input of every job.
+
+    Args:
+        out (str): Folder of the study.
+        *inputs (bytes): What else every job depends on.
+    """
+
+    def __init__(self, out, *inputs):
+        self.out = Path(out)
+        self.jobs = self.out / 'jobs'
+        self.jobs.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256()
+        for source in sorted((ROOT / 'repfusion_mm').rglob('*.py')):
+            digest.update(source.read_bytes())
+        for one in inputs:
+            digest.update(one)
+        self.inputs = digest.hexdigest()
+        self._jobs = {}  # stage and seconds, by name
+
+    @property
+    def seconds(self):
+        """Seconds that the jobs of each stage took."""
+        totals = {}
+        for stage, seconds in self._jobs.values():
+            totals[stage] = totals.get(stage, 0) + seconds
+        return totals
+
+    def once(self, name, stage, inputs, run):
+        """Run a job, or take its result if it was run with these inputs.
+
+        Args:
+            name (str): Of the job.
+            stage (str): Its seconds are counted under this name.
+            inputs (Sequence[str]): What it depends on: configs, and the keys
+                of the jobs that it starts from.
+            run (Callable): The job; what it returns fits into JSON.
+
+        Returns:
+            tuple: The result, and the key of the job's inputs.
+        """
+        key = self.key(inputs)
+        found = self.finished(name, inputs)
+        if found:
+            self.took(name, stage, found['seconds'])
+            return found['result'], key
+        self._forget_others(name, key)
+        start = time.time()
+        with quiet(self.out / 'log.txt'):
+            result = run()
+        seconds = time.time() - start
+        self.took(name, stage, seconds)
+        partial = self.jobs / f'{name}.partial'
+        partial.write_text(json.dumps(
+            dict(key=key, seconds=seconds, result=result)))
+        os.replace(partial, self.jobs / f'{name}.json')
+        return result, key
+
+    def key(self, inputs):
+        """What stands for a job's inputs, the code among them."""
+        return hashlib.sha256(
+            '\n'.join([*inputs, self.inputs]).encode()).hexdigest()
+
+    def finished(self, name, inputs):
+        """The record of a job that was run with these inputs, or None."""
+        record = self.jobs / f'{name}.json'
+        found = json.loads(record.read_text()) if record.exists() else None
+        return found if found and found['key'] == self.key(inputs) else None
+
+    def took(self, name, stage, seconds):
+        """Count the seconds of a job, once."""
+        self._jobs[name] = stage, seconds
+
+    def work_dir(self, name):
+        """The folder of a job's training: empty, or as a stopped one left it.
+
+        Args:
+            name (str): Of the job.
+
+        Returns:
+            tuple: The folder, and the arguments with which to go on in it.
+        """
+        folder = self.jobs / name
+        stopped = (folder / 'last_checkpoint').exists()
+        return folder, ['--resume'] if stopped else []
+
+    def _forget_others(self, name, key):
+        """Keep what a stopped run of the very same job left, and no more."""
+        folder = self.jobs / name
+        mark = folder / 'job.key'
+        if not (mark.exists() and mark.read_text() == key):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            mark.write_text(key)
+
+
+def start(name, threads):
+    """Quieten MMEngine, and get a console with a bar for the jobs.
+
+    Args:
+        name (str): Of the study's logger.
+        threads (int, optional): Of this process.
+
+    Returns:
+        tuple: rich's console, and a progress bar on it.
+    """
+    import torch
+    from mmengine.logging import MMLogger
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    if threads:
+        torch.set_num_threads(threads)
+    logging.getLogger('mmengine').setLevel(logging.ERROR)
+    MMLogger.get_instance(name, log_level='ERROR')
+    console = Console()
+    return console, Progress(
+        TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+        TimeElapsedColumn(), TimeRemainingColumn(), console=console)
+
+
+@contextlib.contextmanager
+def quiet(log):
+    """Keep what the Runner prints in a file: the terminal has a bar."""
+    with open(log, 'a') as file, contextlib.redirect_stdout(file), \
+            contextlib.redirect_stderr(file), warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        yield
+
+
+def tool(name):
+    """The main function of a script under tools/, as users run it."""
+    path = ROOT / 'tools' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def versions(*libraries):
+    """What the figures were measured with.
+
+    Args:
+        *libraries (str): Modules whose versions count, beside those that
+            everything needs.
+    """
+    import diffusers
+    import mmengine
+    import mmpretrain
+    import torch
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() \
+        else 'cpu'
+    return dict(python=platform.python_version(), torch=torch.__version__,
+                diffusers=diffusers.__version__,
+                mmengine=mmengine.__version__,
+                mmpretrain=mmpretrain.__version__,
+                **{name: importlib.import_module(name).__version__
+                   for name in libraries}, device=device,
+                threads=torch.get_num_threads())

@@ -1,0 +1,1 @@
+"""What OpenMMLab calls the engine: hooks, optimizers, launching a run."""

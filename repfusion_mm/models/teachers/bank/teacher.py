@@ -1,0 +1,378 @@
+"""A teacher that looks at each image once."""
+import os
+import os.path as osp
+from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from repfusion_mm.registry import MODELS
+
+from ...losses.pooled import pooled
+from ...utils.building import build_part
+from .images import BankImages
+from .key import compare, places, settings, weights_hash
+from .store import FeatureBank, read_key
+from .stored_times import bin_of_each_t, check_ranges
+
+
+@MODELS.register_module()
+class BankedTeacher(nn.Module):
+    """Another teacher's pooled features, computed once and then kept on disk.
+
+    The teacher is frozen, so that z(t) of an image is always the same, where
+    t is one of a few. Here the teacher sees the whole image, whichever crop
+    of it the student sees, mirrored where the student's is; its features are
+    averaged over their positions and stored in half precision. What the bank
+    does not hold yet is computed when it is drawn, or ahead, by
+    ``tools/analysis_tools/fill_bank.py``. Once it is full, the teacher's
+    weights are not read, and need not be there.
+
+    The bank belongs to one teacher, its taps, these time steps and this data
+    set: another one is refused. A row that a killed process left half-written
+    is written again, and several processes may fill one bank.
+
+    Args:
+        teacher (dict): The teacher, such as a :class:`UNetTeacher`.
+        bank (str): Folder of the bank.
+        dataset (dict): The whole images: the training's data set, with a
+            pipeline that only loads, and maybe resizes, and packs. Images in
+            files are known by their path, others by their ``sample_idx``.
+        channel_order (str): Order of the channels that ``dataset`` gives:
+            ``'bgr'`` where ``LoadImageFromFile`` reads them, ``'rgb'`` for
+            mmpretrain's CIFAR.
+        raw_image (dict, optional): What ``dataset`` gives, where it is not
+            pixels of 0 to 255 in one or three channels, as in
+            :class:`RepFusion`. Defaults to None.
+        timesteps (Sequence[int]): The t that are stored.
+        bin_width (int): How many t each stored one stands for: w from
+            t - w // 2 on. With the 20 bins of a ``ReinforcedTime``,
+            ``list(range(25, 1000, 50))`` and 50: the middle of each bin
+            stands for all of it. Defaults to 1: only the stored t may be
+            drawn.
+        flips (bool): Whether the training mirrors images, which takes a
+            second entry for each. Defaults to True.
+        taps (Sequence[str], optional): As in the teacher.
+
+    Raises:
+        ValueError: If the teacher looks differently at an image each time, or
+            knows its label; if the time steps overlap or are out of range;
+            or, by :meth:`init_weights`, if the bank is of something else.
+        FileNotFoundError: If there is no teacher, and no full bank either.
+
+    Example:
+        >>> teacher = dict(
+        ...     type='repfusion_mm.BankedTeacher',
+        ...     teacher=dict(
+        ...         type='repfusion_mm.UNetTeacher',
+        ...         config=dict(
+        ...             sample_size=32, block_out_channels=(32, 64),
+        ...             down_block_types=('DownBlock2D', 'DownBlock2D'),
+        ...             up_block_types=('UpBlock2D', 'UpBlock2D'))),
+        ...     bank='work_dirs/bank_cifar10',
+        ...     dataset=dict(type='mmpretrain.CIFAR10',
+        ...                  data_root='data/cifar10', split='train',
+        ...                  pipeline=[dict(type='mmpretrain.PackInputs')]),
+        ...     channel_order='rgb',
+        ...     timesteps=[100])
+    """
+    reads_labels = False
+    allows_label_leak = False
+    looks_once = True  # at the images of the data set, and at no others
+
+    def __init__(self,
+                 teacher: dict,
+                 bank: str,
+                 dataset: dict,
+                 channel_order: str,
+                 timesteps: Sequence[int],
+                 bin_width: int = 1,
+                 flips: bool = True,
+                 taps: Optional[Sequence[str]] = None,
+                 raw_image: Optional[dict] = None) -> None:
+        super().__init__()
+        self.folder, self.dataset, self.channel_order = \
+            bank, dataset, channel_order
+        self.raw_image = raw_image
+        self._source = teacher
+        try:
+            self.teacher = build_part('teacher.teacher', teacher, taps=taps)
+        except FileNotFoundError:
+            key = read_key(bank)
+            if key is None or not FeatureBank(bank).is_full:
+                raise
+            self.teacher = None
+            shapes = key['taps']
+            if taps is not None:  # one that is not there is refused later
+                shapes = {tap: shapes[tap] for tap in taps if tap in shapes}
+            self.num_timesteps = key['num_timesteps']
+            self.image_size = tuple(key['image_size'])
+        else:
+            _check_teacher(self.teacher)
+            shapes = {tap: shape[0] for tap, shape
+                      in self.teacher.feature_shapes.items()}
+            self.num_timesteps = self.teacher.num_timesteps
+            self.image_size = self.teacher.image_size
+        self.feature_shapes: Dict[str, Tuple[int]] = {
+            tap: (width, ) for tap, width in shapes.items()}
+        self._columns = sorted(self.feature_shapes)  # order of taps in a row
+        self.timesteps, self.bin_width = list(timesteps), bin_width
+        self.flips = flips
+        self._bin_of = bin_of_each_t(self.timesteps, bin_width,
+                                     self.num_timesteps)
+        self._bank: Optional[FeatureBank] = None
+        self._images: Optional[BankImages] = None
+
+    def init_weights(self) -> None:
+        """Open the bank, or lay it out; read the teacher if it is needed.
+
+        Raises:
+            OSError: If the teacher is needed and cannot be read, or the disk
+                is too small.
+            ValueError: If the bank is of something else.
+        """
+        if self._bank is not None:
+            return
+        self._images = BankImages(self.dataset, self.channel_order,
+                                  self.raw_image)
+        key = dict(
+            teacher=settings(self._source),
+            taps={tap: shape[0] for tap, shape
+                  in self.feature_shapes.items()},
+            timesteps=self.timesteps, bin_width=self.bin_width,
+            flips=self.flips, images=len(self._images),
+            dataset=self._images.digest, num_timesteps=self.num_timesteps,
+            image_size=list(self.image_size), places=places(self._source))
+        bank = None
+        if osp.isdir(self.folder) and os.listdir(self.folder):
+            bank = FeatureBank(self.folder)
+            compare(bank, key)
+        if bank is None or not bank.is_full or \
+                bank.key['places'] != key['places']:
+            key['weights'] = self._read(bank)
+            if bank is None:
+                bank = FeatureBank.create(
+                    self.folder, key, len(self._images) * self._per_image,
+                    sum(key['taps'].values()))
+            compare(bank, key)  # again: another process may have been faster
+        self._bank = bank
+
+    def read_samples(self, data_samples: Sequence) -> Tensor:
+        """Which entry of the bank's images each data sample is of.
+
+        Args:
+            data_samples (Sequence[DataSample]): With ``img_path`` or
+                ``sample_idx``, and with ``flip``.
+
+        Returns:
+            Tensor: Long, (N,): twice the image's number, and 1 more where it
+            is mirrored.
+
+        Raises:
+            ValueError: If an image is not in the bank's data set, or is
+                mirrored otherwise than left to right.
+        """
+        return torch.tensor([
+            2 * self._images.row(sample) + self._is_mirrored(sample)
+            for sample in data_samples])
+
+    @torch.no_grad()
+    def forward(self,
+                images: Tensor,
+                timesteps: Tensor,
+                views: Optional[Tensor] = None) -> Dict[str, Tensor]:
+        """Features of whole images at the stored time steps.
+
+        Args:
+            images (Tensor): What the student sees, (N, 3, H, W). Not used.
+            timesteps (Tensor): Long, (N,).
+            views (Tensor): As :meth:`read_samples` gives them, (N,).
+
+        Returns:
+            dict[str, Tensor]: Float32 feature by tap, (N, C).
+
+        Raises:
+            RuntimeError: If the bank has not been opened yet.
+            ValueError: If a time step is not stored.
+        """
+        if self._bank is None:
+            raise RuntimeError('the bank is not open yet: the Runner calls '
+                               '`init_weights()` before training')
+        device = timesteps.device
+        kept = None if device.type == 'cpu' else self._bank.on(device)
+        rows = self._drawn(timesteps, views) if kept is None else \
+            self._drawn_there(timesteps, views, kept)
+        widths = [self.feature_shapes[tap][0] for tap in self._columns]
+        return dict(zip(self._columns, rows.float().split(widths, 1)))
+
+    def check_ranges(self, ranges: Sequence[Tuple[int, int]]) -> None:
+        """Refuse a time sampler that may draw what is not stored.
+
+        Args:
+            ranges (Sequence[tuple]): It draws from [low, high) of each.
+
+        Raises:
+            ValueError: If some t of them is not stored.
+        """
+        check_ranges(self._bin_of, ranges, self._stored)
+
+    def fill(self, batch_size: int) -> Iterator[int]:
+        """Compute all that the bank does not hold yet.
+
+        Args:
+            batch_size (int): Images at a time.
+
+        Yields:
+            int: How many entries are left, at first and after each batch.
+        """
+        missing = self._bank.missing
+        yield len(missing)
+        for start in range(0, len(missing), batch_size):
+            # read: another process may have filled some of them
+            self._rows(missing[start:start + batch_size], self._device)
+            yield max(len(missing) - start - batch_size, 0)
+
+    def check_dataset(self, dataset: Any) -> None:
+        """Refuse a training on images that the bank is not of.
+
+        Args:
+            dataset: Of the training.
+
+        Raises:
+            ValueError: If it has one.
+        """
+        self._images.check(dataset)
+
+    @property
+    def _stored(self) -> str:
+        return (f'`teacher.timesteps` is {self.timesteps} with '
+                f'`teacher.bin_width` {self.bin_width}')
+
+    @property
+    def _per_image(self) -> int:
+        return len(self.timesteps) * (2 if self.flips else 1)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.teacher._device_of.device
+
+    def _is_mirrored(self, sample: Any) -> bool:
+        flip = sample.get('flip')
+        if flip is None and self.flips:
+            raise ValueError(
+                'a feature bank must know whether an image is mirrored, but a '
+                'data sample has no `flip`: name it among the `meta_keys` of '
+                'the transform that packs the inputs, or, if none is ever '
+                'mirrored, set `teacher.flips=False`')
+        if not flip:
+            return False
+        if not self.flips or sample.get('flip_direction') not in (
+                None, 'horizontal'):
+            raise ValueError(
+                'an image is mirrored, `flip_direction` '
+                f'{sample.get("flip_direction")!r}, but `teacher.flips` is '
+                f'{self.flips}; the bank knows none but horizontal flips')
+        return True
+
+    def _entries(self, views: Tensor, bins: Tensor) -> Tensor:
+        """Numbers of the rows of some views at some stored t, long, (N,)."""
+        entries = views // 2 * len(self.timesteps) + bins
+        return 2 * entries + views % 2 if self.flips else entries
+
+    def _drawn(self, timesteps: Tensor, views: Tensor) -> Tensor:
+        """Rows by way of the host, float16, (N, width)."""
+        bins = self._bin_of[timesteps.cpu()]
+        if bins.min() < 0:
+            raise ValueError(
+                f't = {int(timesteps[bins.argmin()])} was drawn, but '
+                f'{self._stored}; let `time_sampler` draw from these alone')
+        device = timesteps.device
+        rows = torch.from_numpy(
+            self._rows(self._entries(views, bins).numpy(), device))
+        if device.type == 'cuda':
+            rows = rows.pin_memory()
+        return rows.to(device, non_blocking=True)
+
+    def _drawn_there(self, timesteps: Tensor, views: Tensor,
+                     kept: Tensor) -> Tensor:
+        """Rows that are on the GPU already; it need not be waited for."""
+        bins = self._bin_of.to(kept.device, non_blocking=True)[timesteps]
+        views = views.to(kept.device, non_blocking=True)
+        rows = kept.index_select(0, self._entries(views, bins).clamp(min=0))
+        # of a sampler that `check_ranges` was not told of: the loss says so
+        return rows.masked_fill((bins < 0)[:, None], torch.nan)
+
+    def _rows(self, entries: np.ndarray,
+              device: torch.device) -> np.ndarray:
+        """Rows of the bank, computed where they are not there."""
+        rows, whole = self._bank.read(entries)
+        if not whole.all():
+            lacking, where = np.unique(entries[~whole], return_inverse=True)
+            found = self._compute(lacking, device)
+            self._bank.write(lacking, found)
+            rows[~whole] = found[where]
+        return rows
+
+    def _compute(self, entries: np.ndarray,
+                 device: torch.device) -> np.ndarray:
+        if self.teacher is None:
+            raise FileNotFoundError(
+                f'`teacher.bank` {self.folder!r} has damaged rows, and the '
+                'teacher that could compute them again is not there: '
+                f'{self._source}')
+        self.teacher.init_weights()  # not read yet if the bank was full
+        mirrored = entries % 2 if self.flips else np.zeros_like(entries)
+        entries = entries // 2 if self.flips else entries
+        numbers, bins = np.divmod(entries, len(self.timesteps))
+        images = torch.cat([self._whole(number, flip) for number, flip
+                            in zip(numbers.tolist(), mirrored.tolist())])
+        timesteps = torch.tensor(self.timesteps)[torch.from_numpy(bins)]
+        # in the teacher's own precision, whoever fills the bank
+        with torch.autocast(device.type, enabled=False):
+            features = self.teacher(images.to(device), timesteps.to(device))
+        rows = torch.cat([pooled(features[tap]) for tap in self._columns],
+                         1).half().cpu()
+        if not rows.isfinite().all():
+            raise FloatingPointError(
+                'the teacher\'s features are NaN, infinite, or beyond half '
+                'precision\'s 65504, and cannot be stored; normalise them by '
+                'another tap, or leave out the bank')
+        return rows.numpy()
+
+    def _whole(self, number: int, mirrored: bool) -> Tensor:
+        """A whole image, as the teacher would resize it, (1, 3, H, W)."""
+        image = self._images.load(number)[None]
+        if image.shape[2:] != tuple(self.image_size):
+            image = F.interpolate(
+                image, self.image_size, mode='bilinear', align_corners=False,
+                antialias=True)
+        return image.flip(3) if mirrored else image
+
+    def _read(self, bank: Optional[FeatureBank]) -> Optional[str]:
+        """Read the teacher; returns the hash of its weights."""
+        try:
+            if self.teacher is None:
+                raise FileNotFoundError(str(self._source))
+            self.teacher.init_weights()
+        except OSError as error:
+            if bank is None or not bank.is_full:
+                raise
+            print_log(f'The bank {self.folder} is full and is used, but the '
+                      'teacher cannot be read to compare its weights: '
+                      f'{error}', 'current', level=30)
+            return bank.key['weights']
+        return weights_hash(self.teacher.network)
+
+
+def _check_teacher(teacher: nn.Module) -> None:
+    if getattr(teacher, 'add_noise', False):
+        raise ValueError('`teacher.teacher.add_noise` is True: each look at '
+                         'an image is another one, and a bank stores one; '
+                         'leave out the bank or the noise')
+    if teacher.reads_labels:
+        raise ValueError('`teacher.teacher.class_condition` tells the teacher '
+                         'the label, which a bank does not know; use a fixed '
+                         'class or an average, or leave out the bank')

@@ -1,0 +1,1 @@
+"""A frozen network, looked at up to its deepest tap."""

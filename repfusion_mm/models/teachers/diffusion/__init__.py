@@ -1,0 +1,1 @@
+"""Denoisers: features z(t) of an image and a time step."""

@@ -1,0 +1,1 @@
+"""What a conditional denoiser is told that it sees."""

@@ -1,0 +1,1 @@
+"""Where a denoiser comes from: one family of models a module."""

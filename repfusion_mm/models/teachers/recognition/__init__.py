@@ -1,0 +1,1 @@
+"""Supervised networks, the baseline: no t, no noise."""

@@ -1,0 +1,1 @@
+"""What the parts are made with, and no part itself."""

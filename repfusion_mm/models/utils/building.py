@@ -1,0 +1,105 @@
+"""Building a nested part of a config under the scope that its type names."""
+import inspect
+from typing import Any
+
+from torch import nn
+
+from ...registry import MODELS
+from .nearest import nearest
+
+
+def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
+    """Build one part of a model config.
+
+    A scoped type switches the default scope for everything nested in it: the
+    unscoped ``ResNet`` inside an ``mmseg.`` model is mmseg's, whatever the
+    scope of the config around it.
+
+    Args:
+        key (str): The config key of the part, for error messages.
+        cfg (dict or nn.Module): Its config; a built module is returned as is.
+        **defaults: Arguments that the config may override. Those that the
+            part's class has no parameter for are left out.
+
+    Returns:
+        nn.Module: The part.
+
+    Raises:
+        TypeError: If ``cfg`` is no config with a ``type``, or its class takes
+            other arguments; the nearest are named.
+        KeyError: If the type is registered nowhere; the nearest are named.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    if not isinstance(cfg, dict) or 'type' not in {**defaults, **cfg}:
+        raise TypeError(
+            f'`{key}` must be a config dict with a `type`, got {cfg!r}')
+    name = cfg.get('type', defaults.get('type'))
+    scope = name.split('.')[0] if isinstance(name, str) and '.' in name \
+        else None
+    with MODELS.switch_scope_and_registry(scope) as registry:
+        if isinstance(name, str) and not _is_registered(name, registry):
+            raise KeyError(f'`{key}.type` is {name!r}, which is registered '
+                           f'nowhere; nearest: '
+                           f'{nearest(name, _registered_names(registry))}')
+        cls = registry.get(name) if isinstance(name, str) else name
+        _check_arguments(key, cls, cfg, defaults)
+        return registry.build(cfg, default_args=_accepted(cls, defaults))
+
+
+def _check_arguments(key: str, cls: Any, cfg: dict, defaults: dict) -> None:
+    """In Python's own words for it no config key is named."""
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return
+    name = getattr(cls, '__name__', cls)
+    for argument in cfg:
+        if argument not in parameters and argument not in ('type', '_scope_'):
+            raise TypeError(f'`{key}.{argument}`: {name} has no such '
+                            'argument; nearest: '
+                            f'{nearest(argument, parameters)}')
+    for argument, parameter in parameters.items():
+        if argument not in cfg and argument not in defaults and \
+                parameter.default is parameter.empty and \
+                parameter.kind is not parameter.VAR_POSITIONAL:
+            raise TypeError(f'`{key}.{argument}` is missing: {name} needs it')
+
+
+def _accepted(cls: Any, arguments: dict) -> dict:
+    """The arguments that a class has a parameter for, and the type."""
+    parameters = inspect.signature(cls).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return arguments
+    return {name: value for name, value in arguments.items()
+            if name in parameters or name == 'type'}
+
+
+def preprocessor_config(cfg: Any) -> Any:
+    """A data preprocessor's config with the default type filled in.
+
+    Args:
+        cfg (dict or nn.Module, optional): As in the model config. None stacks
+            the images as they are, 0 to 255.
+
+    Returns:
+        dict or nn.Module: With MMEngine's ``ImgDataPreprocessor`` as type
+        where none is named.
+    """
+    if isinstance(cfg, nn.Module):
+        return cfg
+    return {'type': 'mmengine.ImgDataPreprocessor', **(cfg or {})}
+
+
+def _is_registered(name: str, registry) -> bool:
+    try:
+        return registry.get(name) is not None
+    except Exception:  # MMEngine raises several kinds for an unknown name
+        return False
+
+
+def _registered_names(registry) -> list:
+    names = []
+    for node in {registry, MODELS}:
+        node.import_from_location()
+        names += [f'{node.scope}.{name}' for name in node.module_dict]
+    return sorted(names)

@@ -1,0 +1,173 @@
+import json
+import sys
+import warnings
+
+import pytest
+
+
+@pytest.fixture
+def module():
+    from benchmarks.lib import plan
+    return plan
+
+
+class Job:
+    """Counts how often it is run."""
+
+    def __init__(self, result=None):
+        self.result, self.runs = result, 0
+
+    def __call__(self):
+        self.runs += 1
+        return self.result
+
+
+def test_once(module, tmp_path):
+    job = Job([71.5, 'a.pth'])
+    first = module.Plan(tmp_path).once('name', 'stage', ['x', 'y'], job)
+    assert first[0] == [71.5, 'a.pth'] and job.runs == 1
+    # another process, later
+    again = module.Plan(tmp_path).once('name', 'stage', ['x', 'y'], job)
+    assert again == first and job.runs == 1
+
+
+def test_other_inputs(module, tmp_path):
+    job = Job(1)
+    keys = [module.Plan(tmp_path, *more).once('name', 'stage', inputs, job)[1]
+            for more, inputs in [((), ['x']), ((), ['z']), ((), ['z', '']),
+                                 ((b'data', ), ['z'])]]
+    assert job.runs == 4 and len(set(keys)) == 4
+    module.Plan(tmp_path, b'data').once('name', 'stage', ['z'], job)
+    assert job.runs == 4
+
+
+def test_other_code(module, tmp_path, monkeypatch):
+    package = tmp_path / 'repfusion_mm' / 'models'
+    package.mkdir(parents=True)
+    (package / 'loss.py').write_text('x = 1')
+    monkeypatch.setattr(module, 'ROOT', tmp_path)
+    job, out = Job(1), tmp_path / 'out'
+    module.Plan(out).once('name', 'stage', [], job)
+    module.Plan(out).once('name', 'stage', [], job)
+    assert job.runs == 1
+    (package / 'loss.py').write_text('x = 2')
+    module.Plan(out).once('name', 'stage', [], job)
+    assert job.runs == 2
+
+
+def test_job_that_starts_from_another(module, tmp_path):
+    first, second = Job('weights.pth'), Job(80.)
+
+    def study(cfg):
+        plan = module.Plan(tmp_path)
+        _, after = plan.once('first', 'a', [cfg], first)
+        plan.once('second', 'b', ['same', after], second)
+
+    study('x')
+    study('x')
+    assert (first.runs, second.runs) == (1, 1)
+    study('y')
+    assert (first.runs, second.runs) == (2, 2)
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt, RuntimeError])
+def test_interrupted(module, tmp_path, error):
+    plan = module.Plan(tmp_path)
+
+    def stopped():
+        raise error
+
+    with pytest.raises(error):
+        plan.once('name', 'stage', [], stopped)
+    assert not list(plan.jobs.glob('*.json'))
+    job = Job(1)
+    plan.once('name', 'stage', [], job)
+    assert job.runs == 1
+
+
+def test_interrupted_while_it_is_recorded(module, tmp_path, monkeypatch):
+    job, plan = Job(1), module.Plan(tmp_path)
+
+    def stopped(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, 'replace', stopped)
+        with pytest.raises(KeyboardInterrupt):
+            plan.once('name', 'stage', [], job)
+    assert not list(plan.jobs.glob('*.json'))
+    assert plan.once('name', 'stage', [], job)[0] == 1
+    assert job.runs == 2
+    assert [path.name for path in plan.jobs.glob('name.*')] == ['name.json']
+
+
+def test_seconds(module, tmp_path, monkeypatch):
+    clock = iter([0., 3., 10., 14., 20., 21.])
+    monkeypatch.setattr(module.time, 'time', lambda: next(clock))
+    plan = module.Plan(tmp_path)
+    for name, stage in (('a', 'distill'), ('b', 'distill'), ('c', 'test')):
+        plan.once(name, stage, [], Job(1))
+    assert plan.seconds == dict(distill=7., test=1.)
+    # finished jobs count with the time that they took, once
+    plan = module.Plan(tmp_path)
+    plan.once('b', 'distill', [], Job(1))
+    plan.once('b', 'distill', [], Job(1))
+    assert plan.seconds == dict(distill=4.)
+    assert json.loads((plan.jobs / 'b.json').read_text())['seconds'] == 4.
+
+
+def test_quiet(module, tmp_path, capsys):
+    plan = module.Plan(tmp_path)
+
+    def chatty():
+        print('epoch 1')
+        print('careful', file=sys.stderr)
+        warnings.warn('never mind', stacklevel=1)
+
+    plan.once('a', 'stage', [], chatty)
+    plan.once('b', 'stage', [], chatty)
+    print('done')
+    assert capsys.readouterr() == ('done\n', '')
+    assert (tmp_path / 'log.txt').read_text() == 'epoch 1\ncareful\n' * 2
+
+
+def test_a_stopped_training_goes_on(module, tmp_path):
+    plan = module.Plan(tmp_path)
+    seen = []
+
+    def training(stop):
+
+        def run():
+            folder, resume = plan.work_dir('name')
+            seen.append((sorted(path.name for path in folder.iterdir()),
+                         resume))
+            (folder / 'iter_1.pth').touch()
+            (folder / 'last_checkpoint').touch()
+            if stop:
+                raise KeyboardInterrupt
+
+        return run
+
+    with pytest.raises(KeyboardInterrupt):
+        plan.once('name', 'stage', ['x'], training(True))
+    plan.once('name', 'stage', ['x'], training(False))
+    # but not what was stopped with other inputs
+    plan.once('name', 'stage', ['y'], training(False))
+    left = ['iter_1.pth', 'job.key', 'last_checkpoint']
+    assert seen == [(['job.key'], []), (left, ['--resume']),
+                    (['job.key'], [])]
+
+
+def test_tool(module):
+    with pytest.raises(SystemExit) as done:
+        module.tool('train')(['--help'])
+    assert done.value.code == 0
+
+
+def test_versions(module):
+    import torch
+    versions = module.versions()
+    assert versions['torch'] == torch.__version__
+    assert set(versions) == {'python', 'torch', 'diffusers', 'mmengine',
+                             'mmpretrain', 'device', 'threads'}
+    json.dumps(versions)
