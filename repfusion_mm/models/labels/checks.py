@@ -3,6 +3,8 @@ from typing import Any, Sequence
 
 from torch import Tensor
 
+from .mask_ids import mask_ids
+
 UNLABELLED_PIXEL = 255  # mmseg's default; a head may have another
 
 
@@ -62,10 +64,9 @@ def check_masks(data_samples: Sequence,
                 "`LoadAnnotations(imdecode_backend='pillow')`")
         if mask.device.type != 'cpu':  # it would have to be waited for
             continue
-        mask = mask.long()
-        wrong = (mask != ignore_index) & ((mask < 0) | (mask >= num_classes))
-        if wrong.any():
-            ids = mask[wrong].unique().tolist()
+        ids = [one for one in mask_ids(mask)
+               if one != ignore_index and not 0 <= one < num_classes]
+        if ids:
             raise ValueError(
                 f'the mask of {file_of(sample)} has the class ids '
                 f'{", ".join(map(str, ids))}, but `{key}.num_classes` is '

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from .checks import UNLABELLED_PIXEL, check_masks, file_of
+from .mask_ids import mask_ids
 
 NO_MASK = ('each data sample must hold a `gt_sem_seg` (nothing but the '
            'ignored index, 255 by default, where the image is unlabelled): '
@@ -64,6 +65,9 @@ def mark(sample: Any, ignore_index: int) -> Optional[Tensor]:
     """
     mask = sample.get('gt_sem_seg')
     if mask is not None:
+        if mask.data.device.type == 'cpu':
+            return torch.tensor(
+                any(one != ignore_index for one in mask_ids(mask.data)))
         return (mask.data != ignore_index).any()
     if type(sample).__name__ == 'SegDataSample':
         raise ValueError(f'{NO_MASK}; {file_of(sample)} has none')
