@@ -8,6 +8,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from repfusion_mm.models.distillers.part_checks import check_channels
 from repfusion_mm.models.utils.compiling import check_accumulation
 from repfusion_mm.models.utils.nearest import nearest
 from repfusion_mm.registry import HOOKS
@@ -141,7 +142,8 @@ class TimeSamplerHook(Hook):
         """
         model = bare_model(runner)
         data_batch = data_batch or {}
-        model.check_channels(data_batch.get('inputs'), preprocessed=False)
+        check_channels(data_batch.get('inputs'), model.in_channels,
+                       preprocessed=False)
         model.check_samples(data_batch.get('data_samples') or [])
         for schedule, start in zip(self.schedules, self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \

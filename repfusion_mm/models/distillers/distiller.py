@@ -14,17 +14,18 @@ from ..utils.compiling import (
     has_cuda_graphs,
 )
 from ..utils.finite_check import FiniteCheck
-from ..utils.nearest import nearest
 from ..utils.raw_images import build_raw_image
 from ..utils.without_waiting import without_waiting
 from .mix_apart import MixApart, mix_apart
 from .more_draws import loss_of_draws
 from .part_checks import (
     check_bank,
+    check_channels,
     check_pairs,
     check_reward,
     check_time_sampler,
 )
+from .student import check_gradients, regress, settle_student
 from .teachers_view import TeachersView
 from .trial import trial_sizes, try_student
 
@@ -107,9 +108,17 @@ class Distiller(BaseModel):
                 raise ValueError(f'`teacher.taps` is {list(teacher_shapes)} '
                                  f'but a connection or the reward needs '
                                  f'{tap!r}')
-        shapes = self._find_student(
-            student, [connection['student_tap'] for connection in connections],
-            regressor, call, student_config)
+        paths = [connection['student_tap'] for connection in connections]
+        trial = try_student(
+            student, [path for path in paths
+                      if not path.startswith('regressor.')],
+            call, self.data_preprocessor,
+            trial_sizes(self.trial_size, student, student_config,
+                        self.data_preprocessor, self.teacher.image_size))
+        self.raw_image.check_channels(trial.channels)
+        self.in_channels = trial.channels
+        self.taps, self.regressor, shapes = settle_student(
+            trial, regressor, paths)
         self.connections = nn.ModuleList(
             build_part(
                 f'connections[{index}]', connection,
@@ -185,16 +194,8 @@ class Distiller(BaseModel):
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
         output, features = self.taps.forward(student, inputs, call=call)
-        for tap, feature in features.items():
-            if torch.is_grad_enabled() and not feature.requires_grad and \
-                    _is_trained(student, tap):
-                raise ValueError(
-                    f'`connections.student_tap` names {tap!r}, whose feature '
-                    'has no gradient, so that the student would learn nothing '
-                    'from it: it lies inside a block that is computed once '
-                    'more in the backward pass (`with_cp=True`); tap the '
-                    'whole block')
-        return output, {**features, **self._regress(output)}
+        check_gradients(student, features)
+        return output, {**features, **regress(self.regressor, output)}
 
     def teachers_view(self, inputs: Tensor,
                       data_samples: List) -> TeachersView:
@@ -209,10 +210,10 @@ class Distiller(BaseModel):
             data_samples (list): Their labels, where there are any.
 
         Returns:
-            TeachersView: For :meth:`distillation_loss`.
+            TeachersView: For :meth:`feature_losses`.
         """
         images = self.raw_image(inputs, self.data_preprocessor)
-        self.check_channels(inputs)
+        check_channels(inputs, self.in_channels)
         sample = self.time_sampler(images)
         self.timesteps = sample.timesteps
         told = self.teacher.read_samples(data_samples)
@@ -220,72 +221,65 @@ class Distiller(BaseModel):
             self.teacher(images, timesteps, told)
             for timesteps in sample.timesteps.view(-1, len(images))])
 
-    def distillation_loss(self, view: TeachersView,
-                          student: Dict[str, Tensor],
-                          data_samples: List) -> Dict[str, Tensor]:
-        """One step of distillation.
+    def feature_losses(self, view: TeachersView,
+                       student: Dict[str, Tensor]) -> Dict[str, Tensor]:
+        """How far the student's features are from z(t).
+
+        Args:
+            view (TeachersView): What the teacher made of the batch.
+            student (dict[str, Tensor]): The student's features, by tap.
+
+        Returns:
+            dict[str, Tensor]: ``loss_feature`` of each connection, and
+            ``mean_t`` for the log. ``finite`` has looked at the features, and
+            has yet to be shown the losses of the whole step.
+        """
+        losses: Dict[str, Tensor] = {}
+        for index, connection in enumerate(self.connections):
+            teacher = view.ranges[index if len(view.ranges) > 1 else 0]
+            losses[f'loss_feature{index or ""}'] = connection(
+                student[connection.student_tap],
+                teacher[connection.teacher_tap])
+        losses['mean_t'] = view.sample.timesteps.float().mean()
+        self.finite.note(
+            [(f'the {whose} {tap!r}', feature)
+             for whose, features in [('student\'s', student), *(
+                 ('teacher\'s', one) for one in view.ranges)]
+             for tap, feature in features.items()])
+        return losses
+
+    def policy_losses(self, view: TeachersView, student: Dict[str, Tensor],
+                      data_samples: List, feature_losses: Dict[str, Tensor]
+                      ) -> Dict[str, Tensor]:
+        """What the time steps were worth, and what the policy learns of it.
 
         Args:
             view (TeachersView): What the teacher made of the batch.
             student (dict[str, Tensor]): The student's features, by tap.
             data_samples (list): Their labels, where there are any.
+            feature_losses (dict[str, Tensor]): Of :meth:`feature_losses`.
 
         Returns:
-            dict[str, Tensor]: Losses, and ``mean_t`` and ``mean_reward`` for
-            the log. ``finite`` has looked at the features, and has yet to be
-            shown the losses of the whole step.
+            dict[str, Tensor]: Losses, and ``mean_reward`` for the log; empty
+            without a reward.
         """
+        if self.reward is None:
+            return {}
         images, sample, told, ranges = view
-        losses = {}
-        for index, connection in enumerate(self.connections):
-            teacher = ranges[index if len(ranges) > 1 else 0]
-            losses[f'loss_feature{index or ""}'] = connection(
-                student[connection.student_tap],
-                teacher[connection.teacher_tap])
-        loss_feature = sum(losses.values())
-        losses['mean_t'] = sample.timesteps.float().mean()
-        if self.reward is not None:
-            reward, mask, reward_losses = self.reward(RewardInputs(
-                images, sample.timesteps, ranges[0], student, data_samples,
-                loss_feature, look=lambda others: self.teacher(
-                    others, sample.timesteps, told)))
-            losses.update(reward_losses)
-            losses.update(
-                loss_of_draws(self, view, student, data_samples, reward, mask,
-                              losses)
-                if getattr(self.time_sampler, 'num_draws', 1) > 1 else
-                self.time_sampler.loss(sample, reward, mask))
-            losses['mean_reward'] = (reward * mask).sum() / \
-                mask.sum().clamp(min=1)
-        self.finite.note(
-            [(f'the {whose} {tap!r}', feature)
-             for whose, features in [('student\'s', student),
-                                     *(('teacher\'s', one) for one in ranges)]
-             for tap, feature in features.items()])
+        loss_feature = sum(loss for name, loss in feature_losses.items()
+                           if name.startswith('loss_feature'))
+        reward, mask, losses = self.reward(RewardInputs(
+            images, sample.timesteps, ranges[0], student, data_samples,
+            loss_feature, look=lambda others: self.teacher(
+                others, sample.timesteps, told)))
+        losses.update(
+            loss_of_draws(self, view, student, data_samples, reward, mask,
+                          losses)
+            if getattr(self.time_sampler, 'num_draws', 1) > 1 else
+            self.time_sampler.loss(sample, reward, mask))
+        losses['mean_reward'] = (reward * mask).sum() / \
+            mask.sum().clamp(min=1)
         return losses
-
-    def check_channels(self, inputs: Any, preprocessed: bool = True) -> None:
-        """Whether a batch has images of as many channels as the student takes.
-
-        Args:
-            inputs (Tensor or list[Tensor], optional): The images, (N, C, H,
-                W) or each (C, H, W); what is neither is not looked at.
-            preprocessed (bool): If they are not yet, grey ones may still
-                become coloured. Defaults to True.
-
-        Raises:
-            ValueError: If it has not.
-        """
-        image = inputs[0] if isinstance(inputs, (Tensor, list)) else None
-        if not isinstance(image, Tensor) or image.dim() != 3:
-            return
-        channels = image.size(0)
-        if channels != self.in_channels and (preprocessed or channels != 1):
-            raise ValueError(
-                f'the images have {channels} channels and the student takes '
-                f'{self.in_channels}: set `in_channels` in the backbone to '
-                'what the pipeline gives, or let `LoadImageFromFile('
-                'color_type=...)` load as many')
 
     def check_samples(self, data_samples: Sequence) -> None:
         """Look at a batch's labels while they are in the host's memory.
@@ -304,73 +298,3 @@ class Distiller(BaseModel):
         augments = getattr(self.data_preprocessor, 'batch_augments', None)
         if isinstance(augments, MixApart):
             augments.note(data_samples)
-
-    def _find_student(self, student: nn.Module, paths: Sequence[str],
-                      regressor: Optional[dict],
-                      call: Optional[Callable],
-                      student_config: Any) -> Dict[str, tuple]:
-        """Settle the student's taps by a trial image; returns their shapes."""
-        own = [path for path in paths if not path.startswith('regressor.')]
-        trial = try_student(
-            student, own, call, self.data_preprocessor,
-            trial_sizes(self.trial_size, student, student_config,
-                        self.data_preprocessor, self.teacher.image_size))
-        self.raw_image.check_channels(trial.channels)
-        self.taps, self.in_channels = trial.taps, trial.channels
-        shapes = dict(self.taps.shapes)
-        self.regressor = None
-        if regressor is not None:
-            shapes.update(self._build_regressor(regressor, trial.output))
-        for path in paths:
-            if path not in shapes:
-                raise ValueError(
-                    f'`connections.student_tap` names {path!r}, but '
-                    + ('there is no `regressor`' if regressor is None else
-                       f'`regressor` gives {nearest(path, shapes)}'))
-        return shapes
-
-    def _build_regressor(self, regressor: dict,
-                         output: Any) -> Dict[str, tuple]:
-        """Build it for what the student gives; returns its taps' shapes."""
-        given = _as_tuple(output)
-        if not all(isinstance(feature, Tensor) for feature in given):
-            raise ValueError(
-                '`regressor` takes tensors, but the student gives '
-                f'{[type(feature).__name__ for feature in given]}; tap its '
-                'modules without a regressor')
-        self.regressor = build_part(
-            'regressor', regressor,
-            in_channels=[feature.size(1) for feature in given]).eval()
-        try:
-            with torch.no_grad():
-                features = self._regress(output)
-        except Exception as error:  # in the words of whatever it is
-            raise ValueError(
-                f'`regressor` {type(self.regressor).__name__} does not take '
-                'what the student gives, of shapes '
-                f'{[tuple(feature.shape) for feature in given]}: {error}'
-            ) from error
-        self.regressor.train()
-        return {tap: tuple(feature.shape[1:])
-                for tap, feature in features.items()}
-
-    def _regress(self, output: Any) -> Dict[str, Tensor]:
-        """The regressor's features, by tap."""
-        if self.regressor is None:
-            return {}
-        return {f'regressor.{index}': feature for index, feature
-                in enumerate(_as_tuple(self.regressor(_as_tuple(output))))}
-
-
-def _is_trained(student: nn.Module, tap: str) -> bool:
-    """Whether the tapped module, or the first around it that could, learns."""
-    while True:
-        parameters = [] if tap.startswith('out.') else list(
-            student.get_submodule(tap).parameters())
-        if parameters or not tap:
-            return any(p.requires_grad for p in parameters)
-        tap = tap.rpartition('.')[0]
-
-
-def _as_tuple(output: Any) -> tuple:
-    return tuple(output) if isinstance(output, (tuple, list)) else (output, )

@@ -1,22 +1,17 @@
 """Stage 1 and 2 of RepFusion in one run, inside any task's own training."""
-from contextlib import ExitStack
 from typing import Any, Dict, List, Optional, Sequence, Union
 
-import torch
-from mmengine.dist import get_world_size, is_distributed
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ..labels import any_label, check_masks, labelled_mask, note_labelled
-from ..utils.all_processes import sum_of_all
+from ..labels import note_labelled
 from ..utils.building import build_part
 from .distiller import Distiller
-from .kept_buffers import kept_buffers
-from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows
 from .loaded_weights import PARTS, refuse_foreign, take_as_task
 from .task_heads import ignore_index_of, mask_classes_of
+from .task_losses import check_task_masks, task_losses
 
 
 @MODELS.register_module()
@@ -131,7 +126,6 @@ class JointRepFusion(Distiller):
         self.task = task
         self.distill_weight = distill_weight
         self._ignore_index = ignore_index_of(task)
-        self._heads_see_batch = heads_see_batch(task)
         self._no_teacher: Optional[Exception] = None
         try:
             self.build_distillation(task, teacher, time_sampler, connections,
@@ -180,15 +174,19 @@ class JointRepFusion(Distiller):
         """
         if self._no_teacher is not None:
             raise self._no_teacher
+        # the same as in stage 1
         view = self.teachers_view(inputs, data_samples)
         features, student = self.student_features(
             self.task, inputs, self.task.extract_feat)
-        losses = self.distillation_loss(view, student, data_samples)
+        losses = self.feature_losses(view, student)
+        policy = self.policy_losses(view, student, data_samples, losses)
         del view, student  # memory that the task can have
         for name in losses:
             if name.startswith('loss_feature'):
                 losses[name] = losses[name] * self.distill_weight
-        task = self._task_loss(inputs, features, data_samples)
+        losses.update(policy)
+        # and the task
+        task = task_losses(self.task, inputs, features, data_samples)
         taken = {'loss', *losses}  # MMEngine logs the sum as `loss`
         losses.update((f'{name}_task' if name in taken else name, loss)
                       for name, loss in task.items())
@@ -242,7 +240,7 @@ class JointRepFusion(Distiller):
                 ids are named.
         """
         super().check_samples(data_samples)
-        self._check_masks(data_samples)
+        check_task_masks(self.task, data_samples)
         note_labelled(data_samples, self._ignore_index)
 
     def _check_ignore_index(self) -> None:
@@ -255,95 +253,6 @@ class JointRepFusion(Distiller):
                 f'ignore_index` is {self._ignore_index}: both say what the '
                 'same masks hold where a pixel is unlabelled; make them alike')
 
-    def _check_masks(self, data_samples: Sequence) -> None:
-        num_classes = mask_classes_of(self.task)
-        if num_classes is not None:
-            check_masks(data_samples, num_classes, self._ignore_index,
-                        key='task.decode_head')
-
-    def _task_loss(self, inputs: Tensor, features: Any,
-                   data_samples: List) -> Dict[str, Tensor]:
-        """The task's own losses, on its labelled samples."""
-        labelled = [sample.get('labelled') for sample in data_samples]
-        if None in labelled:  # `check_samples` was not asked
-            labelled = labelled_mask(data_samples,
-                                     self._ignore_index).tolist()
-        if not any(labelled) and not is_distributed():
-            return {}
-        # a labelled image counts alike on whichever process it is: 1 on one
-        count = torch.tensor(sum(labelled)).to(inputs.device,
-                                               non_blocking=True)
-        total, = sum_of_all(count)
-        weight = count * get_world_size() / total.clamp(min=1)
-        if any(labelled):
-            losses = self._labelled_loss(inputs, features, data_samples,
-                                         labelled)
-        else:
-            losses = self._empty_loss(inputs, features, data_samples, total)
-        return {name: _weighted(loss, weight) if 'loss' in name else loss
-                for name, loss in losses.items()}
-
-    def _labelled_loss(self, inputs: Tensor, features: Any,
-                       data_samples: List, labelled: List[bool]
-                       ) -> Dict[str, Tensor]:
-        """Of a batch with some labels, what the labelled images have."""
-        with ExitStack() as stack:
-            if not all(labelled):
-                # a list would be copied to a GPU that has to be waited for
-                rows = torch.tensor([row for row, one in enumerate(labelled)
-                                     if one]).to(inputs.device,
-                                                 non_blocking=True)
-                some = [sample for sample, one in zip(data_samples, labelled)
-                        if one]
-                if self._heads_see_batch:
-                    stack.enter_context(
-                        only_rows(self.task, data_samples, some, rows))
-                else:
-                    data_samples, inputs = some, inputs[rows]
-                    features = take_rows(features, rows)
-            return self._loss_of(inputs, features, data_samples)
-
-    def _empty_loss(self, inputs: Tensor, features: Any, data_samples: List,
-                    total: Tensor) -> Dict[str, Tensor]:
-        """Of a batch without labels on one of several processes.
-
-        All have to have the same collective calls and gradients. So there is a
-        loss of labels that are none, to be multiplied by zero, and the heads
-        take no notice.
-        """
-        data_samples = [any_label(sample, self._ignore_index)
-                        for sample in data_samples]
-        heads = set(self.task.modules()) - set(self.task.backbone.modules())
-        with kept_buffers(heads, total > 0):
-            losses = self._loss_of(inputs, features, data_samples)
-        return {name: loss for name, loss in losses.items() if 'loss' in name}
-
-    def _loss_of(self, inputs: Tensor, features: Any,
-                 data_samples: List) -> Dict[str, Tensor]:
-        """The task's losses, of features that have been computed already.
-
-        The task is handed them when it asks for them.
-        """
-        asked = []
-
-        def extract_feat(inputs: Tensor) -> Any:
-            asked.append(True)
-            return features
-
-        try:
-            with replaced(self.task, 'extract_feat', extract_feat):
-                losses = self.task.loss(inputs, data_samples)
-        except (IndexError, RuntimeError):
-            # of a wrong class id PyTorch says that it is out of bounds
-            self._check_masks(data_samples)
-            raise
-        if not asked:
-            raise RuntimeError(
-                f'`task`: the loss of {type(self.task).__name__} does not ask '
-                'its `extract_feat` for features, so that it cannot be '
-                'distilled jointly; use RepFusion on its backbone instead')
-        return losses
-
     def _load_from_state_dict(self, state_dict: dict, prefix: str,
                               *args: Any) -> None:
         if not prefix:
@@ -355,7 +264,3 @@ class JointRepFusion(Distiller):
                     del state_dict[key]
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-
-def _weighted(loss: Any, weight: Tensor) -> Any:
-    return [one * weight for one in loss] if isinstance(loss, list) \
-        else loss * weight

@@ -1,7 +1,7 @@
 """Whether the parts of a distillation fit together."""
-from typing import Optional, Sequence
+from typing import Any, Optional, Sequence
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def check_pairs(connections: Sequence[dict]) -> None:
@@ -121,3 +121,29 @@ def check_bank(teacher: nn.Module, sampler: nn.Module,
             'out the bank')
     # a sampler of one's own need not tell
     teacher.check_ranges(getattr(sampler, 'ranges', ()))
+
+
+def check_channels(inputs: Any, in_channels: int,
+                   preprocessed: bool = True) -> None:
+    """Whether a batch has images of as many channels as the student takes.
+
+    Args:
+        inputs (Tensor or list[Tensor], optional): The images, (N, C, H, W) or
+            each (C, H, W); what is neither is not looked at.
+        in_channels (int): Channels that the student takes.
+        preprocessed (bool): If they are not yet, grey ones may still become
+            coloured. Defaults to True.
+
+    Raises:
+        ValueError: If it has not.
+    """
+    image = inputs[0] if isinstance(inputs, (Tensor, list)) else None
+    if not isinstance(image, Tensor) or image.dim() != 3:
+        return
+    channels = image.size(0)
+    if channels != in_channels and (preprocessed or channels != 1):
+        raise ValueError(
+            f'the images have {channels} channels and the student takes '
+            f'{in_channels}: set `in_channels` in the backbone to what the '
+            'pipeline gives, or let `LoadImageFromFile(color_type=...)` load '
+            'as many')

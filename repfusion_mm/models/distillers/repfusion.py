@@ -159,9 +159,15 @@ class RepFusion(Distiller):
                 blame is named.
             ValueError: If a student tap lies where no gradient comes out.
         """
+        # the policy draws a time step for each image, at which the frozen
+        # diffusion model looks at it: z(t)
         view = self.teachers_view(inputs, data_samples)
+        # the student follows
         _, student = self.student_features(self.backbone, inputs)
-        losses = self.distillation_loss(view, student, data_samples)
+        losses = self.feature_losses(view, student)
+        # what that time step was worth, the policy learns by reward
+        losses.update(
+            self.policy_losses(view, student, data_samples, losses))
         self.finite.check(losses)
         return losses
 
