@@ -20,10 +20,7 @@ DENOISERS = dict(
                  up_block_types=('AttnUpBlock2D', 'ResnetUpsampleBlock2D'),
                  downsample_type='resnet', upsample_type='resnet',
                  resnet_time_scale_shift='scale_shift',
-                 attn_norm_num_groups=4, num_class_embeds=5),
-    no_middle=dict(down_block_types=('DownBlock2D', 'DownBlock2D'),
-                   up_block_types=('UpBlock2D', 'UpBlock2D'),
-                   mid_block_type=None))
+                 attn_norm_num_groups=4, num_class_embeds=5))
 
 
 def features_of(network, args):
@@ -75,7 +72,7 @@ def check(network, args, wanted, choices):
 
 
 @pytest.mark.parametrize('kind, share', [
-    ('attention', 6), ('skips', 8), ('classes', 8), ('no_middle', 8)])
+    ('attention', 6), ('skips', 8), ('classes', 8)])
 def test_denoisers(kind, share):
     """Some of the modules, others with each kind."""
     network, args = denoiser(kind)
