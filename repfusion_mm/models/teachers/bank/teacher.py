@@ -1,22 +1,20 @@
 """A teacher that looks at each image once."""
-import os
-import os.path as osp
 from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from repfusion_mm.registry import MODELS
 
-from ...losses.pooled import pooled
 from ...utils.building import build_part
+from .computing import compute_rows, whole_image
 from .images import BankImages
-from .key import compare, places, settings, weights_hash
+from .key import places, settings
+from .opening import open_bank, read_weights
 from .store import FeatureBank, read_key
 from .stored_times import bin_of_each_t, check_ranges
+from .views import check_teacher, is_mirrored
 
 
 @MODELS.register_module()
@@ -111,7 +109,7 @@ class BankedTeacher(nn.Module):
             self.num_timesteps = key['num_timesteps']
             self.image_size = tuple(key['image_size'])
         else:
-            _check_teacher(self.teacher)
+            check_teacher(self.teacher)
             shapes = {tap: shape[0] for tap, shape
                       in self.teacher.feature_shapes.items()}
             self.num_timesteps = self.teacher.num_timesteps
@@ -146,19 +144,10 @@ class BankedTeacher(nn.Module):
             flips=self.flips, images=len(self._images),
             dataset=self._images.digest, num_timesteps=self.num_timesteps,
             image_size=list(self.image_size), places=places(self._source))
-        bank = None
-        if osp.isdir(self.folder) and os.listdir(self.folder):
-            bank = FeatureBank(self.folder)
-            compare(bank, key)
-        if bank is None or not bank.is_full or \
-                bank.key['places'] != key['places']:
-            key['weights'] = self._read(bank)
-            if bank is None:
-                bank = FeatureBank.create(
-                    self.folder, key, len(self._images) * self._per_image,
-                    sum(key['taps'].values()))
-            compare(bank, key)  # again: another process may have been faster
-        self._bank = bank
+        per_image = len(self.timesteps) * (2 if self.flips else 1)
+        self._bank = open_bank(
+            self.folder, key, len(self._images) * per_image,
+            lambda bank: read_weights(self.teacher, self._source, bank))
 
     def read_samples(self, data_samples: Sequence) -> Tensor:
         """Which entry of the bank's images each data sample is of.
@@ -176,7 +165,7 @@ class BankedTeacher(nn.Module):
                 mirrored otherwise than left to right.
         """
         return torch.tensor([
-            2 * self._images.row(sample) + self._is_mirrored(sample)
+            2 * self._images.row(sample) + is_mirrored(sample, self.flips)
             for sample in data_samples])
 
     @torch.no_grad()
@@ -232,7 +221,8 @@ class BankedTeacher(nn.Module):
         yield len(missing)
         for start in range(0, len(missing), batch_size):
             # read: another process may have filled some of them
-            self._rows(missing[start:start + batch_size], self._device)
+            self._rows(missing[start:start + batch_size],
+                       self.teacher._device_of.device)
             yield max(len(missing) - start - batch_size, 0)
 
     def check_dataset(self, dataset: Any) -> None:
@@ -250,32 +240,6 @@ class BankedTeacher(nn.Module):
     def _stored(self) -> str:
         return (f'`teacher.timesteps` is {self.timesteps} with '
                 f'`teacher.bin_width` {self.bin_width}')
-
-    @property
-    def _per_image(self) -> int:
-        return len(self.timesteps) * (2 if self.flips else 1)
-
-    @property
-    def _device(self) -> torch.device:
-        return self.teacher._device_of.device
-
-    def _is_mirrored(self, sample: Any) -> bool:
-        flip = sample.get('flip')
-        if flip is None and self.flips:
-            raise ValueError(
-                'a feature bank must know whether an image is mirrored, but a '
-                'data sample has no `flip`: name it among the `meta_keys` of '
-                'the transform that packs the inputs, or, if none is ever '
-                'mirrored, set `teacher.flips=False`')
-        if not flip:
-            return False
-        if not self.flips or sample.get('flip_direction') not in (
-                None, 'horizontal'):
-            raise ValueError(
-                'an image is mirrored, `flip_direction` '
-                f'{sample.get("flip_direction")!r}, but `teacher.flips` is '
-                f'{self.flips}; the bank knows none but horizontal flips')
-        return True
 
     def _entries(self, views: Tensor, bins: Tensor) -> Tensor:
         """Numbers of the rows of some views at some stored t, long, (N,)."""
@@ -327,52 +291,9 @@ class BankedTeacher(nn.Module):
         mirrored = entries % 2 if self.flips else np.zeros_like(entries)
         entries = entries // 2 if self.flips else entries
         numbers, bins = np.divmod(entries, len(self.timesteps))
-        images = torch.cat([self._whole(number, flip) for number, flip
-                            in zip(numbers.tolist(), mirrored.tolist())])
+        images = torch.cat([
+            whole_image(self._images.load(number), self.image_size, flip)
+            for number, flip in zip(numbers.tolist(), mirrored.tolist())])
         timesteps = torch.tensor(self.timesteps)[torch.from_numpy(bins)]
-        # in the teacher's own precision, whoever fills the bank
-        with torch.autocast(device.type, enabled=False):
-            features = self.teacher(images.to(device), timesteps.to(device))
-        rows = torch.cat([pooled(features[tap]) for tap in self._columns],
-                         1).half().cpu()
-        if not rows.isfinite().all():
-            raise FloatingPointError(
-                'the teacher\'s features are NaN, infinite, or beyond half '
-                'precision\'s 65504, and cannot be stored; normalise them by '
-                'another tap, or leave out the bank')
-        return rows.numpy()
-
-    def _whole(self, number: int, mirrored: bool) -> Tensor:
-        """A whole image, as the teacher would resize it, (1, 3, H, W)."""
-        image = self._images.load(number)[None]
-        if image.shape[2:] != tuple(self.image_size):
-            image = F.interpolate(
-                image, self.image_size, mode='bilinear', align_corners=False,
-                antialias=True)
-        return image.flip(3) if mirrored else image
-
-    def _read(self, bank: Optional[FeatureBank]) -> Optional[str]:
-        """Read the teacher; returns the hash of its weights."""
-        try:
-            if self.teacher is None:
-                raise FileNotFoundError(str(self._source))
-            self.teacher.init_weights()
-        except OSError as error:
-            if bank is None or not bank.is_full:
-                raise
-            print_log(f'The bank {self.folder} is full and is used, but the '
-                      'teacher cannot be read to compare its weights: '
-                      f'{error}', 'current', level=30)
-            return bank.key['weights']
-        return weights_hash(self.teacher.network)
-
-
-def _check_teacher(teacher: nn.Module) -> None:
-    if getattr(teacher, 'add_noise', False):
-        raise ValueError('`teacher.teacher.add_noise` is True: each look at '
-                         'an image is another one, and a bank stores one; '
-                         'leave out the bank or the noise')
-    if teacher.reads_labels:
-        raise ValueError('`teacher.teacher.class_condition` tells the teacher '
-                         'the label, which a bank does not know; use a fixed '
-                         'class or an average, or leave out the bank')
+        return compute_rows(self.teacher, images, timesteps, self._columns,
+                            device)
