@@ -3,6 +3,7 @@ import copy
 from typing import (
     Any,
     Callable,
+    Collection,
     Dict,
     List,
     Optional,
@@ -104,6 +105,7 @@ class FewLabels(BaseDataset):
         self.seed = seed
         self.ignore_index = ignore_index
         self._images: List[int] = []
+        self._fully_initialized = False
         if getattr(self.dataset, '_fully_initialized', True):
             self.full_init()
 
@@ -312,7 +314,7 @@ class FewLabels(BaseDataset):
 
 
 def _draw(generator: np.random.Generator, images: Sequence[int], number: int,
-          name: str, owner: str, drawn: Set[int] = frozenset()) -> Set[int]:
+          name: str, owner: str, drawn: Collection[int] = ()) -> Set[int]:
     """Draws as many images as are lacking, beside those drawn before."""
     if len(images) < number:
         raise ValueError(f'{name} is {number}, but {owner} has only '

@@ -2,7 +2,7 @@
 import functools
 import logging
 import os.path as osp
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Set, Tuple
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
@@ -69,8 +69,7 @@ class PretrainedCheckHook(Hook):
         for road, module in self._named:
             _check_file(f'{road.key}.checkpoint', road.path,
                         'run stage 1 first, or name its checkpoint')
-            module.init_weights = _with_better_error(
-                module.init_weights, road, module)
+            _tell_more(road, module)
         self._arrivals = WeightArrivals(
             model, functools.partial(self._after_load, model))
 
@@ -110,19 +109,21 @@ class PretrainedCheckHook(Hook):
         """
         if self._arrivals is None:
             return
+        arrivals = self._arrivals
         if self._road is None:
-            self._initial = self._arrivals.loads
+            self._initial = arrivals.loads
         for road, module in self._named:
-            self._check_module(road, module)
+            self._check_module(road, module, arrivals)
         if self._road is not None:
-            self._check_values(self._road, _learned(bare_model(runner)))
+            _check_values(self._road, _learned(bare_model(runner)), arrivals)
         self._close()
 
-    def _check_module(self, road: Road, module: nn.Module) -> None:
+    def _check_module(self, road: Road, module: nn.Module,
+                      arrivals: WeightArrivals) -> None:
         """Whether an ``init_cfg`` has done what it says."""
         weights = _learned(module)
         missing = [name for name, value in weights.items()
-                   if not self._arrivals.arrived(value)]
+                   if not arrivals.arrived(value)]
         loads = [load for load in self._initial if load.module is module]
         for load in loads:
             if not load.reached & {id(value) for value in weights.values()}:
@@ -133,18 +134,9 @@ class PretrainedCheckHook(Hook):
                               if load.module in parts]
             raise ValueError(refusal(road, weights, missing,
                                      loads[-1] if loads else None))
-        self._check_values(road, weights)
+        _check_values(road, weights, arrivals)
         for load in loads[-1:]:
             _say(arrival(road, weights, missing, load), missing)
-
-    def _check_values(self, road: Road, weights: Dict[str, Tensor]) -> None:
-        changed = [name for name, value in weights.items()
-                   if self._arrivals.changed(value)]
-        if changed:
-            raise ValueError(
-                f'{road.key}: {len(changed)} weights are not those of '
-                f'{road.path} after initialisation, for example '
-                f'{changed[:3]}; something initialised them again')
 
     def _close(self) -> None:
         for _, module in self._named:
@@ -177,6 +169,17 @@ def _pretrained_modules(model: nn.Module) -> Iterator[Tuple[Road, nn.Module]]:
                 yield Road(key, cfg['checkpoint'], prefix), module
 
 
+def _check_values(road: Road, weights: Dict[str, Tensor],
+                  arrivals: WeightArrivals) -> None:
+    changed = [name for name, value in weights.items()
+               if arrivals.changed(value)]
+    if changed:
+        raise ValueError(
+            f'{road.key}: {len(changed)} weights are not those of {road.path} '
+            f'after initialisation, for example {changed[:3]}; something '
+            'initialised them again')
+
+
 def _say(text: str, missing: List[str]) -> None:
     print_log(text, 'current', logging.WARNING if missing else logging.INFO)
 
@@ -205,9 +208,9 @@ def _core(module: nn.Module) -> Set[str]:
     return {name for name, value in weights.items() if id(value) in inside}
 
 
-def _with_better_error(init_weights: Callable, road: Road,
-                       module: nn.Module) -> Callable:
-    """Says more where MMEngine has an assertion."""
+def _tell_more(road: Road, module: Any) -> None:
+    """Lets ``init_weights`` say more where MMEngine has an assertion."""
+    init_weights = module.init_weights
 
     @functools.wraps(init_weights)
     def init(*args: Any, **kwargs: Any) -> Any:
@@ -219,4 +222,4 @@ def _with_better_error(init_weights: Callable, road: Road,
                 raise
             raise ValueError(text) from error
 
-    return init
+    module.init_weights = init

@@ -46,6 +46,7 @@ class WeightArrivals:
         self._values: Dict[int, Tensor] = {}  # as they arrived
         self._now: Any = None
         self._handles: List[Any] = []
+        module: Any
         for module in model.modules():
             # behind the module's own hooks, which convert what they are given
             self._handles += [

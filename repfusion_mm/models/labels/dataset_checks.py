@@ -1,5 +1,6 @@
 """Labels that a reward cannot read are refused before training."""
 import logging
+from typing import Any
 
 import numpy as np
 from mmengine.logging import print_log
@@ -22,7 +23,7 @@ def check_num_classes(num_classes: int, at_least: int = 2) -> None:
                          f'got {num_classes}')
 
 
-def check_labels(dataset,
+def check_labels(dataset: Any,
                  num_classes: int,
                  reward: str,
                  multi_label: bool = False) -> None:
@@ -71,7 +72,7 @@ def check_labels(dataset,
             'use FixedTime or UniformTime')
 
 
-def _check_classes(dataset, num_classes: int) -> None:
+def _check_classes(dataset: Any, num_classes: int) -> None:
     classes = getattr(dataset, 'metainfo', {}).get('classes') or ()
     if len(classes) > num_classes:
         raise ValueError(

@@ -21,7 +21,7 @@ def inside(dataset: Any, index: int) -> Optional[Tuple[Any, int]]:
         which = bisect_right(sizes, index)
         return (dataset.datasets[which],
                 index - (sizes[which - 1] if which else 0))
-    inner = getattr(dataset, 'dataset', None)
+    inner: Any = getattr(dataset, 'dataset', None)
     if not hasattr(inner, '__getitem__') or isinstance(inner, str):
         return None
     if hasattr(dataset, 'indices'):  # PyTorch's Subset

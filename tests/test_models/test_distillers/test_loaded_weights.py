@@ -1,4 +1,6 @@
 """The checkpoint of a plain model, given to a joint one."""
+from types import SimpleNamespace
+
 import pytest
 import torch
 from mmengine.config import ConfigDict
@@ -108,3 +110,27 @@ def test_versions_go_along():
     joint.load_state_dict(plain.state_dict())
     assert seen == {'task.head.': 3}
     assert arrived(joint.task, plain.state_dict())
+
+
+def test_with_the_hook(build, classifier, joint, tmp_path, monkeypatch):
+    """It says what of a joint model a plain checkpoint does not hold."""
+    from mmengine.runner import IterBasedTrainLoop
+
+    from repfusion_mm.hooks import PretrainedCheckHook, pretrained_check_hook
+    said = []
+    monkeypatch.setattr(pretrained_check_hook, 'print_log',
+                        lambda text, *args: said.append(text))
+    path = str(tmp_path / 'plain.pth')
+    torch.save(build(classifier).state_dict(), path)
+    runner = SimpleNamespace(
+        model=joint, _load_from=path, _resume=False,
+        _train_loop=object.__new__(IterBasedTrainLoop))
+    hook = PretrainedCheckHook()
+    hook.before_run(runner)
+    joint.init_weights()
+    hook.after_load_checkpoint(runner, None)
+    load_checkpoint(joint, path)
+    hook.before_train(runner)
+    assert len(said) == 1 and said[0].startswith('load_from: of ')
+    assert '; NOT 2 of `connections`' in said[0]
+    assert 'NOT' not in said[0].replace('; NOT 2 of `connections`', '')

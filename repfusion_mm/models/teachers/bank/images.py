@@ -49,8 +49,15 @@ class BankImages:
                     'but a feature bank holds whole images, each once; leave '
                     'out what is random')
         self._dataset = DATASETS.build(dataset)
-        infos = [_annotation(self._dataset, i)
-                 for i in range(len(self._dataset))]
+        infos = []
+        for index in range(len(self._dataset)):
+            info = _annotation(self._dataset, index)
+            if info is None:
+                raise ValueError(
+                    f'`teacher.dataset` is a {type(self._dataset).__name__}, '
+                    'of which no `get_data_info` tells one image from another;'
+                    ' expected a data set of MMEngine')
+            infos.append(info)
         names = [_name(info) for info in infos]
         self._rows: Dict[Any, int] = {
             name: row for row, name in enumerate(names)}
