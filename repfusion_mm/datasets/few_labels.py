@@ -3,7 +3,6 @@ import copy
 from typing import (
     Any,
     Callable,
-    Collection,
     Dict,
     List,
     Optional,
@@ -21,6 +20,7 @@ from repfusion_mm.registry import DATASETS
 from ..models.labels import UNLABELLED_PIXEL
 from ..models.utils.dataset_wrappers import inside, source
 from .hidden_labels import HiddenMask, classes_of, hide_labels
+from .labelled_images import draw, first_of_each, refuse_mixtures
 
 PARTS = ('labelled', 'unlabelled')
 
@@ -98,7 +98,7 @@ class FewLabels(BaseDataset):
                                  f'{number}')
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) \
             else dataset
-        _refuse_mixtures(self.dataset)
+        refuse_mixtures(self.dataset)
         self.labels_per_class = labels_per_class
         self.num_labelled = num_labelled
         self.part = part
@@ -133,7 +133,7 @@ class FewLabels(BaseDataset):
             return
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
-        sources = self._sources()
+        sources = first_of_each(self.dataset)
         labelled = self._draw_labelled(sorted(set(sources)))
         self._images = [image for image, one in enumerate(sources)
                         if (one in labelled) == (self.part == 'labelled')]
@@ -143,31 +143,13 @@ class FewLabels(BaseDataset):
         self.max_refetch = getattr(inner, 'max_refetch', 1000)
         self._fully_initialized = True
 
-    def _sources(self) -> List[int]:
-        """For each image, the first that is the same one."""
-        length = len(self.dataset)
-        if isinstance(self.dataset, BaseDataset):
-            return list(range(length))
-        first: Dict[Tuple[int, int], int] = {}
-        sources = []
-        for image in range(length):
-            inner, index = source(self.dataset, image)
-            if not (hasattr(inner, 'get_data_info') and
-                    hasattr(inner, 'prepare_data')):
-                raise ValueError(
-                    f'`dataset` is or holds a {type(inner).__name__}, whose '
-                    'annotations FewLabels cannot read; expected a data set '
-                    'of MMEngine, such as mmpretrain.CustomDataset')
-            sources.append(first.setdefault((id(inner), index), image))
-        return sources
-
     def _draw_labelled(self, images: List[int]) -> Set[int]:
         generator = np.random.default_rng(self.seed)
         if 0 in (self.labels_per_class, self.num_labelled):
             return set()
         if self.num_labelled is not None:
-            return _draw(generator, images, self.num_labelled,
-                         '`num_labelled`', 'the data set')
+            return draw(generator, images, self.num_labelled,
+                        '`num_labelled`', 'the data set')
         if self.labels_per_class is None:
             return set(images)
         of_class: Dict[int, List[int]] = {}
@@ -182,8 +164,8 @@ class FewLabels(BaseDataset):
                 of_class.setdefault(label, []).append(image)
         drawn: Set[int] = set()
         for label, images in sorted(of_class.items()):
-            drawn |= _draw(generator, images, self.labels_per_class,
-                           '`labels_per_class`', f'class {label}', drawn)
+            drawn |= draw(generator, images, self.labels_per_class,
+                          '`labels_per_class`', f'class {label}', drawn)
         return drawn
 
     def _annotation(self, image: int) -> dict:
@@ -311,35 +293,3 @@ class FewLabels(BaseDataset):
     def __len__(self) -> int:
         self.full_init()
         return len(self._images)
-
-
-def _draw(generator: np.random.Generator, images: Sequence[int], number: int,
-          name: str, owner: str, drawn: Collection[int] = ()) -> Set[int]:
-    """Draws as many images as are lacking, beside those drawn before."""
-    if len(images) < number:
-        raise ValueError(f'{name} is {number}, but {owner} has only '
-                         f'{len(images)} images')
-    rest = [image for image in images if image not in drawn]
-    lacking = max(number - (len(images) - len(rest)), 0)
-    return set(generator.choice(rest, lacking, replace=False).tolist())
-
-
-def _refuse_mixtures(dataset: Any) -> None:
-    """A sample made of several images has no label that could be hidden."""
-    if hasattr(dataset, 'datasets') and getattr(dataset, 'resample', False):
-        raise ValueError(
-            '`dataset` is a CombinedDataset with `sample_ratio_factor`, which '
-            'gives another image for the same index each time; put FewLabels '
-            'around each of its `datasets` instead')
-    if isinstance(dataset, BaseDataset):
-        return
-    if hasattr(dataset, 'pipeline') and hasattr(dataset, 'dataset'):
-        raise ValueError(
-            f'`dataset` is or holds a {type(dataset).__name__}, which makes '
-            'one sample of several images; put FewLabels around its `dataset` '
-            'instead')
-    inner = getattr(dataset, 'datasets', None) or \
-        [getattr(dataset, 'dataset', None)]
-    for one in inner:
-        if one is not None and not isinstance(one, str):
-            _refuse_mixtures(one)
