@@ -5,11 +5,12 @@ import importlib.util
 import json
 import logging
 import os
-import platform
 import shutil
 import time
 import warnings
 from pathlib import Path
+
+from benchmarks.lib.code_digest import code_digest, package_digest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -18,8 +19,9 @@ class Plan:
     """Runs jobs, and keeps their results and times in ``<out>/jobs``.
 
     A job that is found finished, with the same inputs, is not run again, so a
-    study that was stopped goes on where it was. The code of the package is an
-    input of every job.
+    study that was stopped goes on where it was. The code is an input of every
+    job: what is behind its config and the tools that it runs, or, without a
+    config, all of the package.
 
     Args:
         out (str): Folder of the study.
@@ -31,8 +33,6 @@ class Plan:
         self.jobs = self.out / 'jobs'
         self.jobs.mkdir(parents=True, exist_ok=True)
         digest = hashlib.sha256()
-        for source in sorted((ROOT / 'repfusion_mm').rglob('*.py')):
-            digest.update(source.read_bytes())
         for one in inputs:
             digest.update(one)
         self.inputs = digest.hexdigest()
@@ -46,21 +46,25 @@ class Plan:
             totals[stage] = totals.get(stage, 0) + seconds
         return totals
 
-    def once(self, name, stage, inputs, run):
+    def once(self, name, stage, inputs, run, config=None, tools=()):
         """Run a job, or take its result if it was run with these inputs.
 
         Args:
             name (str): Of the job.
             stage (str): Its seconds are counted under this name.
-            inputs (Sequence[str]): What it depends on: configs, and the keys
-                of the jobs that it starts from.
+            inputs (Sequence[str]): What it depends on beside its config, such
+                as the keys of the jobs that it starts from.
             run (Callable): The job; what it returns fits into JSON.
+            config (str, optional): The text of the config that it runs. None
+                for a job that may depend on any code, such as a test run.
+            tools (Sequence[str]): Those of :func:`tool` that it runs on the
+                config.
 
         Returns:
             tuple: The result, and the key of the job's inputs.
         """
-        key = self.key(inputs)
-        found = self.finished(name, inputs)
+        key = self.key(inputs, config, tools)
+        found = self.finished(name, key)
         if found:
             self.took(name, stage, found['seconds'])
             return found['result'], key
@@ -76,16 +80,20 @@ class Plan:
         os.replace(partial, self.jobs / f'{name}.json')
         return result, key
 
-    def key(self, inputs):
+    def key(self, inputs, config=None, tools=()):
         """What stands for a job's inputs, the code among them."""
-        return hashlib.sha256(
-            '\n'.join([*inputs, self.inputs]).encode()).hexdigest()
+        if config is None:
+            code = ['', package_digest()]
+        else:
+            code = [config, code_digest(config, *map(tool_path, tools))]
+        return hashlib.sha256('\n'.join(
+            [*inputs, self.inputs, *code]).encode()).hexdigest()
 
-    def finished(self, name, inputs):
-        """The record of a job that was run with these inputs, or None."""
+    def finished(self, name, key):
+        """The record of a job that was run with this key, or None."""
         record = self.jobs / f'{name}.json'
         found = json.loads(record.read_text()) if record.exists() else None
-        return found if found and found['key'] == self.key(inputs) else None
+        return found if found and found['key'] == key else None
 
     def took(self, name, stage, seconds):
         """Count the seconds of a job, once."""
@@ -154,32 +162,15 @@ def quiet(log):
         yield
 
 
+def tool_path(name):
+    """The script under tools/ of that name."""
+    return ROOT / 'tools' / f'{name}.py'
+
+
 def tool(name):
     """The main function of a script under tools/, as users run it."""
-    path = ROOT / 'tools' / f'{name}.py'
+    path = tool_path(name)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.main
-
-
-def versions(*libraries):
-    """What the figures were measured with.
-
-    Args:
-        *libraries (str): Modules whose versions count, beside those that
-            everything needs.
-    """
-    import diffusers
-    import mmengine
-    import mmpretrain
-    import torch
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() \
-        else 'cpu'
-    return dict(python=platform.python_version(), torch=torch.__version__,
-                diffusers=diffusers.__version__,
-                mmengine=mmengine.__version__,
-                mmpretrain=mmpretrain.__version__,
-                **{name: importlib.import_module(name).__version__
-                   for name in libraries}, device=device,
-                threads=torch.get_num_threads())

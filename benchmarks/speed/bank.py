@@ -15,8 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lib.plan import ROOT, versions
-from benchmarks.speed.ways import PAIRS, Ways
+from benchmarks.lib.plan import ROOT
+from benchmarks.lib.versions import versions
+from benchmarks.speed.pairs import PAIRS
+from benchmarks.speed.runner_iteration import runner_iteration
+from benchmarks.speed.ways import Ways
 
 BINS = (1, 5, 20)
 MAX_EPOCHS = 10_000
@@ -71,7 +74,7 @@ def measure(args):
     bank = ways.bank()
     steps = dict(
         published=(ways.published(), 1),
-        computed=(ways.iteration(ways.fixed_time(), args.batch), 1),
+        computed=(runner_iteration(ways, ways.fixed_time(), args.batch), 1),
         entry=(bank.fill, 2),  # each image, and mirrored
         drawn=(lambda: [bank.iterate() for _ in range(3)], 3))
     seconds = {name: [] for name in steps}

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lib.plan import ROOT, versions
+from benchmarks.lib.plan import ROOT
+from benchmarks.lib.versions import versions
 from benchmarks.speed.timing import ratio
 
 CONFIG = 'configs/distill/repfusion_resnet18_1xb128-200e_cifar10.py'

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from benchmarks.lib.plan import ROOT, Plan
+from benchmarks.lib.versions import without_folders
 from benchmarks.speed.gpu_results import write_results
 from benchmarks.speed.gpu_setup import check, install, unpack
 from benchmarks.speed.gpu_steps import all_steps
@@ -99,7 +100,7 @@ class Session(Plan):
         if not took.exists():
             return dict(state='not begun', minutes=0.)
         minutes = round(float(took.read_text()) / 60, 1)
-        if self.finished(step.name, self._inputs(step)):
+        if self.finished(step.name, self.key(self._inputs(step))):
             return dict(state='done', minutes=minutes)
         if self._failure(step).exists():
             return dict(state='failed', minutes=minutes,
@@ -111,6 +112,19 @@ class Session(Plan):
 
     def _failure(self, step):
         return self.jobs / f'{step.name}.failed'
+
+    def _forget_others(self, name, key):
+        """A study's own jobs know what they depend on: they are kept."""
+        step = next(step for step in self.steps if step.name == name)
+        if not step.keeps_jobs:
+            super()._forget_others(name, key)
+            return
+        folder = self.folder(step)
+        folder.mkdir(exist_ok=True)
+        mark = folder / 'job.key'
+        if not (mark.exists() and mark.read_text() == key):
+            (folder / step.result).unlink(missing_ok=True)  # of other code
+            mark.write_text(key)
 
     @staticmethod
     def _inputs(step):
@@ -124,7 +138,8 @@ class Session(Plan):
         code = run_for(command, log, self._remaining(), self.environment)
         if code:
             raise Failed(f'exit status {code}; {log.name} ends:\n'
-                         + log.read_text(errors='replace')[-3000:])
+                         + without_folders(
+                             log.read_text(errors='replace'))[-3000:])
         return json.loads((folder / step.result).read_text())
 
 

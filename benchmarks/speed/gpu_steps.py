@@ -12,12 +12,14 @@ class Step(NamedTuple):
             own, which is kept while it is not finished.
         result (str): JSON file in the folder that it writes.
         least (float): Minutes without which it is not worth to begin.
+        keeps_jobs (bool): It is a study, a plan of jobs in the same folder.
     """
     name: str
     minutes: float
     command: list
     result: str = 'result.json'
     least: float = 1.
+    keeps_jobs: bool = False
 
 
 def all_steps(data, toy=False):
@@ -44,7 +46,7 @@ def all_steps(data, toy=False):
     def cifar10(*options):
         return Step('cifar10', 22, [
             '-m', 'benchmarks.studies.cifar10', '--data', data, '--out', keep,
-            *options], 'report.json')
+            *options], 'report.json', keeps_jobs=True)
 
     def tests(*options):
         return Step('gpu_tests', 4, [

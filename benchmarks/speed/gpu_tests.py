@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.lib.plan import ROOT, versions
+from benchmarks.lib.plan import ROOT
+from benchmarks.lib.versions import versions, without_folders
 
 
 class Outcomes:
@@ -44,7 +45,7 @@ class Outcomes:
         row = dict(outcome=report.outcome, phase=phase,
                    seconds=round(seconds, 2))
         if not report.passed:
-            row['message'] = report.longreprtext[-2000:]
+            row['message'] = without_folders(report.longreprtext)[-2000:]
         self.tests[report.nodeid] = row
         with self.path.open('a') as file:
             file.write(json.dumps(dict(row, test=report.nodeid)) + '\n')

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from benchmarks.lib.versions import without_folders
 from benchmarks.speed.timing import steps_in_turn, turn
 from benchmarks.speed.ways import Ways
 
@@ -65,7 +66,8 @@ def try_switches(pair, device, batch, part, switches):
     except Exception as error:  # of any library: not for this machine
         if not any(switches.values()):
             raise
-        return dict(error=f'{type(error).__name__}: {error}'[:500])
+        return dict(error=without_folders(
+            f'{type(error).__name__}: {error}')[:500])
 
 
 def seconds_of(results):

@@ -24,10 +24,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.lib.plan import ROOT, Plan, versions
+from benchmarks.lib.plan import ROOT, Plan
+from benchmarks.lib.versions import versions
+from benchmarks.speed.pairs import PAIRS
 from benchmarks.speed.switch_search import search, search_table
 from benchmarks.speed.timing import ratio, steps_in_turn, turn
-from benchmarks.speed.ways import PAIRS, STEPS, WAYS, Ways
+from benchmarks.speed.ways import STEPS, WAYS, Ways
 
 # relative difference of each loss from the published one's: of our model as
 # it is, and with the switches, bfloat16 among them

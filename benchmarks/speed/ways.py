@@ -4,50 +4,15 @@ import logging
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.lib.plan import ROOT
+from benchmarks.speed.runner_iteration import (
+    register_images,
+    runner_iteration,
+)
 
-PAIRS = dict(
-    cifar10=dict(
-        config='distill/repfusion_resnet18_1xb128-200e_cifar10.py',
-        denoiser='dpm/unet_32px_cifar10.py', size=32),
-    tiny_imagenet=dict(
-        config='distill/repfusion_resnet18_1xb64-200e_tiny-imagenet.py',
-        size=64),
-    celebahq=dict(
-        config='distill/repfusion_resnet50_celebahq.py',
-        denoiser='dpm/unet_256px_celebahq.py', size=256),
-    toy=dict(  # to see that everything runs
-        config='distill/repfusion_resnet18_1xb128-200e_cifar10.py',
-        denoiser=dict(
-            sample_size=16, layers_per_block=1, block_out_channels=(8, 16),
-            norm_num_groups=4, attention_head_dim=8,
-            down_block_types=('DownBlock2D', 'DownBlock2D'),
-            up_block_types=('UpBlock2D', 'UpBlock2D')),
-        student=dict(stem_channels=4, base_channels=4), size=16))
 WAYS = ('published', 'train_step', 'runner', 'limit', 'bank')
 # a call of the bank's way is a whole run on a step's worth of images
 STEPS = dict(bank=20)
-
-
-def register_images():
-    """A data set of generated images, ``mmengine.GeneratedImages``."""
-    from mmengine.dataset import BaseDataset
-    from mmengine.registry import DATASETS
-
-    @DATASETS.register_module(force=True)
-    class GeneratedImages(BaseDataset):
-
-        def __init__(self, count, size, **kwargs):
-            self.shape = count, size, size, 3
-            super().__init__(**kwargs)
-
-        def load_data_list(self):
-            images = np.random.default_rng(0).integers(
-                0, 256, self.shape, dtype=np.uint8)
-            return [dict(img=image, gt_label=i % 10)
-                    for i, image in enumerate(images)]
 
 
 class Ways:
@@ -151,11 +116,12 @@ class Ways:
         """Our model's ``train_step``."""
         from mmengine.registry import OPTIM_WRAPPERS
         wrapper = OPTIM_WRAPPERS.build(dict(
-            self._wrapper(), optimizer=self.torch.optim.SGD(
+            self.wrapper(), optimizer=self.torch.optim.SGD(
                 self.model.parameters(), **self.sgd)))
         return lambda: self.model.train_step(self.data(), wrapper)
 
-    def _wrapper(self):
+    def wrapper(self):
+        """The optimiser's, for the student's dtype."""
         if self.amp == 'bfloat16':
             return dict(type='repfusion_mm.BFloat16OptimWrapper')
         return dict(type='AmpOptimWrapper', dtype=self.amp) if self.amp \
@@ -163,7 +129,7 @@ class Ways:
 
     def runner(self):
         """The Runner's iteration: data pipeline, hooks, logging, step."""
-        return self.iteration(self.model, 512)
+        return runner_iteration(self, self.model, 512)
 
     def bank(self):
         """20 epochs through the Runner, from an empty bank of whole images."""
@@ -181,7 +147,7 @@ class Ways:
         teacher.teacher.read = lambda: network  # the same weights
         model.teacher = teacher.to(self.device)
         teacher.init_weights()
-        iterate = self.iteration(model, self.batch)
+        iterate = runner_iteration(self, model, self.batch)
         marks = folder / 'marks.u32'
 
         def empty():
@@ -210,46 +176,6 @@ class Ways:
         model.time_sampler = MODELS.build(
             dict(type='repfusion_mm.FixedTime', t=100))
         return model
-
-    def iteration(self, model, count):
-        """An iteration of the Runner on so many images."""
-        from mmengine.runner import Runner
-        loader = self.cfg.train_dataloader
-        pipeline = [step for step in loader.dataset.pipeline
-                    if step['type'] != 'LoadImageFromFile']
-        work_dir = tempfile.mkdtemp()
-        runner = Runner(
-            model,  # on the same weights
-            work_dir,
-            train_dataloader=dict(
-                batch_size=self.batch, **self._workers(),
-                collate_fn=loader.collate_fn,
-                sampler=dict(type='InfiniteSampler', shuffle=True),
-                dataset=dict(type='mmengine.GeneratedImages', count=count,
-                             size=self.size, pipeline=pipeline)),
-            train_cfg=dict(by_epoch=False, max_iters=10**6),
-            optim_wrapper=dict(self._wrapper(),
-                               optimizer=dict(type='SGD', **self.sgd)),
-            default_hooks=self.cfg.default_hooks,
-            custom_hooks=[dict(type='repfusion_mm.TimeSamplerHook'),
-                          dict(type='repfusion_mm.DeferLogHook')],
-            log_processor=dict(by_epoch=False),
-            log_level='ERROR', default_scope='mmpretrain',
-            experiment_name=Path(work_dir).name)
-        loop = runner.build_train_loop(runner._train_loop)
-        runner._train_loop = loop
-        runner.optim_wrapper = runner.build_optim_wrapper(
-            runner.optim_wrapper)
-        runner.call_hook('before_run')
-        runner.call_hook('before_train')
-        runner.call_hook('before_train_epoch')
-        batches = iter(loop.dataloader)
-        return lambda: loop.run_iter(next(batches))
-
-    def _workers(self):
-        """On a GPU the data are made beside it; two cores are too few."""
-        return dict(num_workers=0) if self.device == 'cpu' else dict(
-            num_workers=8, persistent_workers=True, pin_memory=True)
 
     def limit(self):
         """The bare student's step, and the denoiser up to the tap."""

@@ -19,6 +19,7 @@ DPM = CONFIGS / 'dpm_digits'
 # a quarter of each distillation batch is labelled: 360 draws beside the rest
 LABELLED_DRAWS = 360
 NUM_CLASSES = 10
+PROBE = 'analysis_tools/probe_time'
 
 
 def parse_args(argv=None):
@@ -67,12 +68,12 @@ class Study(Plan):
         self.teacher = str(teacher)
         self.train, self.test = tool('train'), tool('test')
 
-    def once(self, name, stage, config, arguments, run, after=''):
+    def once(self, name, stage, config, arguments, run, after='',
+             tools=('train', )):
         """As the plan's, of a config with arguments, ``after`` a job's key."""
         from mmengine.config import Config
-        return super().once(
-            name, stage,
-            [Config.fromfile(config).dump(), *arguments, after], run)
+        text = '\n'.join([Config.fromfile(config).dump(), *arguments])
+        return super().once(name, stage, [after], run, text, tools)
 
     def distill(self, arm, labels, seed):
         """Stage 1; returns the checkpoint and the key of the job."""
@@ -138,7 +139,8 @@ class Study(Plan):
             os.remove(weights)
             return round(metrics['accuracy/top1'], 2)
 
-        return self.once(name, 'finetune', config, arguments, run, after)[0]
+        return self.once(name, 'finetune', config, arguments, run, after,
+                         ('train', 'test'))[0]
 
 
 def main(argv=None):
@@ -171,7 +173,7 @@ def main(argv=None):
             **{'teacher.pretrained': study.teacher})]
         probe, _ = study.once(
             f'probe_{args.split}', 'probe', config, arguments,
-            lambda: tool('analysis_tools/probe_time')([config, *arguments]))
+            lambda: tool(PROBE)([config, *arguments]), tools=(PROBE, ))
         progress.advance(bar)
         accuracy = {}
         for labels, seed, arm in jobs:

@@ -228,7 +228,8 @@ class Study(Plan):
             cfg.test_cfg = dict()
             for key, value in self.evaluation(test_split).items():
                 cfg[key] = value
-        return self.once(name, stage, [cfg.dump(), after], run)
+        tools = ['train'] if test_split is None else ['train', 'test']
+        return self.once(name, stage, [after], run, cfg.dump(), tools)
 
     def best_choice(self, arm, percent):
         """The choice with the best validation score, and the scores of all.

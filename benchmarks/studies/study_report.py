@@ -4,7 +4,7 @@ import json
 import numpy as np
 
 from benchmarks.lib.paired import interval_text, paired_difference
-from benchmarks.lib.plan import versions
+from benchmarks.lib.versions import versions
 
 NAMES = dict(
     scratch='from scratch',

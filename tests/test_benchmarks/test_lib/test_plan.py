@@ -45,7 +45,8 @@ def test_other_code(module, tmp_path, monkeypatch):
     package = tmp_path / 'repfusion_mm' / 'models'
     package.mkdir(parents=True)
     (package / 'loss.py').write_text('x = 1')
-    monkeypatch.setattr(module, 'ROOT', tmp_path)
+    from benchmarks.lib import code_digest
+    monkeypatch.setattr(code_digest, 'PACKAGE', package.parent)
     job, out = Job(1), tmp_path / 'out'
     module.Plan(out).once('name', 'stage', [], job)
     module.Plan(out).once('name', 'stage', [], job)
@@ -53,6 +54,31 @@ def test_other_code(module, tmp_path, monkeypatch):
     (package / 'loss.py').write_text('x = 2')
     module.Plan(out).once('name', 'stage', [], job)
     assert job.runs == 2
+
+
+def test_code_behind_a_config(module, tmp_path, monkeypatch):
+    """Of a job with a config, no other code counts."""
+    code = dict(a=1, b=1)
+    monkeypatch.setattr(module, 'package_digest', lambda: str(code))
+    monkeypatch.setattr(
+        module, 'code_digest', lambda config, *scripts: str(
+            [code[config], [script.name for script in scripts]]))
+    job = Job(1)
+
+    def once(config, *tools):
+        module.Plan(tmp_path).once('name', 'stage', [], job, config, tools)
+        return job.runs
+
+    assert once('a', 'train') == 1
+    code['b'] = 2
+    assert once('a', 'train') == 1
+    code['a'] = 2
+    assert once('a', 'train') == 2
+    assert once('b', 'train') == 3  # another config with the same code
+    assert once('b', 'train', 'test') == 4
+    assert once(None) == 5
+    code['b'] = 3
+    assert once(None) == 6
 
 
 def test_job_that_starts_from_another(module, tmp_path):
@@ -162,12 +188,3 @@ def test_tool(module):
     with pytest.raises(SystemExit) as done:
         module.tool('train')(['--help'])
     assert done.value.code == 0
-
-
-def test_versions(module):
-    import torch
-    versions = module.versions()
-    assert versions['torch'] == torch.__version__
-    assert set(versions) == {'python', 'torch', 'diffusers', 'mmengine',
-                             'mmpretrain', 'device', 'threads'}
-    json.dumps(versions)

@@ -108,15 +108,42 @@ def test_not_begun_without_the_time(slices):
 
 
 def test_other_code_is_measured_again(slices, monkeypatch, tmp_path):
-    from benchmarks.lib import plan
+    from benchmarks.lib import code_digest
     slices.needed.update(a=1, b=1, c=1)
     assert not slices(9)[0].left()
     package = tmp_path / 'repfusion_mm'
     package.mkdir()
     (package / 'other.py').write_text('')
-    monkeypatch.setattr(plan, 'ROOT', tmp_path)
+    monkeypatch.setattr(code_digest, 'PACKAGE', package)
     slices.needed.update(a=1, b=1, c=1)
     assert slices(9)[1] == ['a', 'b', 'c']
+
+
+def test_a_study_keeps_its_jobs(tmp_path, monkeypatch):
+    """With other code it goes on in its folder; what it reported is gone."""
+    from benchmarks.lib import code_digest
+    from benchmarks.speed import gpu_session
+    from benchmarks.speed.gpu_steps import Step, all_steps
+    assert [step.name for step in all_steps('') if step.keeps_jobs] == [
+        'cifar10']
+    package, seen = tmp_path / 'repfusion_mm', []
+    package.mkdir()
+    monkeypatch.setattr(code_digest, 'PACKAGE', package)
+
+    def run_for(command, log, seconds, environment=None):
+        folder = Path(command[0])
+        seen.append({path.name for path in folder.iterdir()})
+        for name in ('dpm.json', 'result.json'):
+            (folder / name).write_text('{}')
+        return 0
+
+    monkeypatch.setattr(gpu_session, 'run_for', run_for)
+    for code in ('1', '1', '2'):
+        (package / 'a.py').write_text(code)
+        gpu_session.Session(
+            tmp_path / 'work',
+            [Step('a', 5, ['{folder}'], keeps_jobs=True)], 1000).run()
+    assert seen == [{'job.key'}, {'job.key', 'dpm.json', 'seconds'}]
 
 
 def test_interrupted(slices, monkeypatch):

@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from benchmarks.speed import many_gpus
+
 MESSAGES = dict(gradients=[30_000_000, 10_000_000], others=[8, 8, 8])
 
 
@@ -20,9 +22,9 @@ def assumed(scaling):
          '--hop', '20', *options])
 
 
-def test_two_gpus(scaling, assumed):
+def test_two_gpus(assumed):
     """Each sends all gradients once; 3.2 TFLOP at 10 TFLOP/s."""
-    row = scaling.bound(2, 32, MESSAGES, 1e11, assumed())
+    row = many_gpus.bound(2, 32, MESSAGES, 1e11, assumed())
     assert row['milliseconds'] == pytest.approx(dict(
         computation=320., machine_link=40e6 / 50e9 * 1e3, network_link=0.,
         latency=2 * 2 * 0.02, others=3 * 2 * 0.02))
@@ -31,8 +33,8 @@ def test_two_gpus(scaling, assumed):
         [320 / (320 + 0.8 + 0.08 + 0.12), 320 / 320.12], abs=1e-3)
 
 
-def test_two_machines(scaling, assumed):
-    row = scaling.bound(8, 1, MESSAGES, 1e9, assumed('--per-machine', '4'))
+def test_two_machines(assumed):
+    row = many_gpus.bound(8, 1, MESSAGES, 1e9, assumed('--per-machine', '4'))
     network, machine = 40e6 / 5e9 * 1e3, 2 * 3 / 4 * 40e6 / 50e9 * 1e3
     assert row['milliseconds'] == pytest.approx(dict(
         computation=0.1, machine_link=machine, network_link=network,
@@ -43,8 +45,8 @@ def test_two_machines(scaling, assumed):
         [0.1 / (0.1 + links + 0.36), 0.1 / (links + 0.36)], abs=1e-3)
 
 
-def test_batch_grows_or_is_shared(scaling, assumed):
-    rows = scaling.bounds(MESSAGES, 1e9, assumed(
+def test_batch_grows_or_is_shared(assumed):
+    rows = many_gpus.bounds(MESSAGES, 1e9, assumed(
         '--gpus', '8', '64', '--gpu-batch', '32'))
     assert [(row['gpus'], row['images_a_gpu']) for row in rows] == \
         [(8, 32), (8, 4), (64, 32), (64, 1)]

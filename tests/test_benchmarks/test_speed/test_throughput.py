@@ -230,7 +230,8 @@ def test_memory_of_a_process_that_failed(monkeypatch):
 @pytest.mark.slow
 def test_bank_is_filled_in_each_run():
     """What is timed always starts from an empty bank."""
-    from benchmarks.speed.ways import PAIRS, STEPS, Ways
+    from benchmarks.speed.pairs import PAIRS
+    from benchmarks.speed.ways import STEPS, Ways
     ways = Ways(PAIRS['toy'], 'cpu', 2, 'bank')
     run, passes = ways.bank(), []
     teacher = ways.model.teacher
@@ -246,7 +247,8 @@ def test_bank_is_filled_in_each_run():
 
 @pytest.mark.slow
 def test_published_has_no_switches():
-    from benchmarks.speed.ways import PAIRS, Ways
+    from benchmarks.speed.pairs import PAIRS
+    from benchmarks.speed.ways import Ways
     ways = Ways(
         PAIRS['cifar10'], 'cpu', 1, switches=dict(
             teacher=dict(dtype='bfloat16'),
