@@ -46,7 +46,7 @@ def all_steps(data, toy=False):
             *options], 'report.json')
 
     def tests(*options):
-        return Step('gpu_tests', 4, ['benchmarks/gpu_tests.py', keep,
+        return Step('gpu_tests', 6, ['benchmarks/gpu_tests.py', keep,
                                      *options])
 
     if toy:
