@@ -107,6 +107,24 @@ class Session(Plan):
                         error=self._failure(step).read_text())
         return dict(state='stopped', minutes=minutes)
 
+    def progress(self, step):
+        """How far a step came that keeps its parts as a :class:`Plan`.
+
+        Args:
+            step (Step): Of this session.
+
+        Returns:
+            str: Such as ``', 12 parts done, dpm at iter_2500'``.
+        """
+        jobs = self.folder(step) / 'jobs'
+        done = {path.stem for path in jobs.glob('*.json')}
+        under_way = [
+            f'{path.parent.name} at {Path(path.read_text()).stem}'
+            for path in sorted(jobs.glob('*/last_checkpoint'))
+            if path.parent.name not in done]
+        counted = [f'{len(done)} parts done'] if done else []
+        return ''.join(f', {text}' for text in counted + under_way)
+
     def _remaining(self):
         return self.end - self.clock() - RESERVED
 
@@ -244,7 +262,8 @@ def main(argv=None):
     for step in left:
         state = session.state(step)
         print(f'left: {step.name}, {state["state"]} after '
-              f'{state["minutes"]:g} of about {step.minutes:g} minutes')
+              f'{state["minutes"]:g} of about {step.minutes:g} minutes'
+              f'{session.progress(step)}')
         print(state.get('error', ''), end='')
     print('the same command goes on' if left else 'nothing is left')
     return int(any('error' in session.state(step) for step in left))

@@ -49,7 +49,7 @@ def all_steps(data, toy=False):
             *options], 'report.json', keeps_jobs=True)
 
     def tests(*options):
-        return Step('gpu_tests', 4, [
+        return Step('gpu_tests', 6, [
             '-m', 'benchmarks.speed.gpu_tests', keep, *options])
 
     if toy:

@@ -165,6 +165,19 @@ def test_interrupted(slices, monkeypatch):
     assert session.state(session.steps[0])['minutes'] == 3
 
 
+def test_progress(slices):
+    slices.needed.update(a=9, b=1, c=1)
+    session, _ = slices(3)
+    step = session.steps[0]
+    assert session.progress(step) == ''
+    jobs = session.folder(step) / 'jobs'
+    for name in ('distill', 'dpm'):
+        (jobs / name).mkdir(parents=True)
+        (jobs / name / 'last_checkpoint').write_text('some/iter_20.pth')
+    (jobs / 'dpm.json').touch()
+    assert session.progress(step) == ', 1 parts done, distill at iter_20'
+
+
 # --- commands ---------------------------------------------------------------
 CHILDREN = """
 import signal, subprocess, sys
@@ -471,6 +484,7 @@ def test_rehearsal(images, tmp_path):
     first.send_signal(signal.SIGTERM)
     text, _ = first.communicate()
     assert 'left: cifar10, stopped after' in text, text
+    assert 'minutes, dpm at iter_' in text
     assert state('cifar10') == 'stopped'
     assert not (study / 'jobs' / 'dpm.json').exists()
 
