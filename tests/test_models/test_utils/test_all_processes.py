@@ -10,7 +10,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from repfusion_mm.models import all_processes
+from repfusion_mm.models.utils import all_processes
 from repfusion_mm.models.utils.all_processes import masked_mean, sum_of_all
 from repfusion_mm.models.utils.building import build_part
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from repfusion_mm.models import finite_check
+from repfusion_mm.models.utils import finite_check
 from repfusion_mm.models.utils.finite_check import FiniteCheck
 
 

@@ -81,8 +81,8 @@ def test_row_of_zeros(bank):
 
 def test_killed_writer(bank, folder, monkeypatch):
     """A process that is killed between a row and its mark."""
-    from repfusion_mm.models.teachers import feature_bank
-    real, calls = feature_bank._checksum, []
+    from repfusion_mm.models.teachers.bank import store
+    real, calls = store._checksum, []
 
     def checksum(row):
         calls.append(row)
@@ -91,7 +91,7 @@ def test_killed_writer(bank, folder, monkeypatch):
         return real(row)
 
     with monkeypatch.context() as patch:
-        patch.setattr(feature_bank, '_checksum', checksum)
+        patch.setattr(store, '_checksum', checksum)
         writer = FORK.Process(target=bank.write,
                               args=(ALL[:5], np.ones((5, 6), '<f2')))
         writer.start()
@@ -133,13 +133,13 @@ def test_copies_share_the_files(bank):
 
 
 def test_disk_use_is_told_first(folder, monkeypatch):
-    from repfusion_mm.models.teachers import feature_bank
+    from repfusion_mm.models.teachers.bank import store
     told = []
 
     def note(message, *args, **kwargs):
         told.append((message, os.path.exists(folder)))
 
-    monkeypatch.setattr(feature_bank, 'print_log', note)
+    monkeypatch.setattr(store, 'print_log', note)
     FeatureBank.create(folder, {}, 100_000, 256)
     (message, written), = told
     assert '51.6 MB' in message and folder in message and not written

@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import (
     FakeTensorMode,
 )
 
-from repfusion_mm.models.teachers import feature_bank
+from repfusion_mm.models.teachers.bank import store
 from repfusion_mm.models.teachers.bank.store import FeatureBank
 
 CPU = torch.device('cpu')
@@ -81,9 +81,9 @@ def test_kept_once_it_is_full(banked, monkeypatch):
 def test_too_large(banked, monkeypatch):
     bank = banked()._bank
     size = 2 * bank._entries * bank._width
-    monkeypatch.setattr(feature_bank, 'ON_GPU', size - 1)
+    monkeypatch.setattr(store, 'ON_GPU', size - 1)
     assert FeatureBank(bank.folder).on(CPU) is None
-    monkeypatch.setattr(feature_bank, 'ON_GPU', size)
+    monkeypatch.setattr(store, 'ON_GPU', size)
     assert FeatureBank(bank.folder).on(CPU) is not None
 
 
