@@ -1,4 +1,4 @@
-"""What the teachers that are diffusers UNets share."""
+"""What the teachers that are denoisers share."""
 from typing import Any, Dict, Optional, Sequence, Union
 
 import torch
@@ -8,19 +8,17 @@ from ...dpm.denoiser_input import denoiser_input
 from ...dpm.image_size import denoiser_size
 from ..base.frozen_teacher import FrozenTeacher
 from .conditions.class_condition import settle_class_condition
+from .sources.base import Source
 
 
 class DenoiserTeacher(FrozenTeacher):
-    """Features z(t) of a frozen ``UNet2DModel``, wherever it comes from.
+    """Features z(t) of a frozen denoiser, wherever it comes from.
 
     Its arguments, but for the first and the last, are :class:`UNetTeacher`'s.
 
     Args:
-        source (object): Where the denoiser comes from: its ``build()`` gives
-            it with random weights (shapes are read from it, on the meta
-            device), its ``read()`` with its own, its ``scheduler`` is the
-            noise schedule, its ``time_scale`` what the denoiser is told for
-            t, by t.
+        source (Source): Where the denoiser comes from, and how it is spoken
+            to.
         taps (Sequence[str], optional): Module paths inside the denoiser.
         add_noise (bool): Whether to noise the images.
         image_size (int or Sequence[int], optional): Images are resized to it.
@@ -34,7 +32,7 @@ class DenoiserTeacher(FrozenTeacher):
     hidden_first = True  # diffusers' blocks return skips and images behind
 
     def __init__(self,
-                 source,
+                 source: Source,
                  taps: Optional[Sequence[str]],
                  add_noise: bool,
                  image_size: Optional[Union[int, Sequence[int]]],
@@ -56,13 +54,13 @@ class DenoiserTeacher(FrozenTeacher):
         zero = torch.zeros(1, dtype=torch.long, device='meta')
         super().__init__(
             on_meta, taps or ['mid_block'],
-            torch.empty(1, config.in_channels, *size, device='meta'), zero,
-            zero if condition else None, False, dtype=dtype,
+            torch.empty(1, config.in_channels, *size, device='meta'),
+            *source.arguments(zero, zero if condition else None), dtype=dtype,
             channels_last=channels_last, compile=compile)
         self.source = source
         self.add_noise = add_noise
         self.input_range = tuple(input_range)
-        self.num_timesteps = source.scheduler.config.num_train_timesteps
+        self.num_timesteps = source.num_timesteps
         self.in_channels = config.in_channels
         self.image_size = size
         self._condition = condition
@@ -109,14 +107,12 @@ class DenoiserTeacher(FrozenTeacher):
         """
         classes = self._condition.rows(images, labels) if self._condition \
             else None
-        inputs = denoiser_input(images, self.in_channels, self.image_size,
-                                self.input_range)
+        inputs = self.source.encode(denoiser_input(
+            images, self.in_channels, self.image_size, self.input_range))
         if self.add_noise:
-            inputs = self.source.scheduler.add_noise(
-                inputs, torch.randn_like(inputs), timesteps)
-        if self.source.time_scale != 1:
-            timesteps = timesteps * self.source.time_scale
-        return self.features(inputs, timesteps, classes, False)
+            inputs = self.source.add_noise(inputs, timesteps)
+        return self.features(inputs,
+                             *self.source.arguments(timesteps, classes))
 
     def check_dataset(self, dataset: Any) -> None:
         """Look at every label of the training's data set, if they are read.

@@ -7,13 +7,14 @@ from torch import nn
 
 from repfusion_mm.models.dpm.build_denoiser import build_denoiser
 
+from .base import Source
 from .ddpm_scheduler import read_scheduler
 from .files import Files, find_denoiser, read_json
 from .pixel_pipeline import check_pixels
 from .weights import read_weights
 
 
-class DiffusersFolder:
+class DiffusersFolder(Source):
     """Where :class:`UNetTeacher`'s denoiser comes from.
 
     Args:
@@ -30,8 +31,6 @@ class DiffusersFolder:
     Raises:
         ValueError: If both are None.
     """
-    time_scale = 1.  # it is told t as it is
-
     def __init__(self,
                  pretrained: Optional[str],
                  config: Optional[dict],

@@ -5,6 +5,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from ..base import Source
 from ..weights_file import read_weights_file
 from .denoiser import build_guided_denoiser
 from .flags import (
@@ -32,7 +33,7 @@ _ATTENTION = {
 }
 
 
-class GuidedDiffusionCheckpoint:
+class GuidedDiffusionCheckpoint(Source):
     """A denoiser of OpenAI's guided-diffusion.
 
     Args:
