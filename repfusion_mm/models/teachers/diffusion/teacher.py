@@ -34,7 +34,7 @@ class DenoiserTeacher(FrozenTeacher):
     hidden_first = True  # diffusers' blocks return skips and images behind
 
     def __init__(self,
-                 source,
+                 source: Any,
                  taps: Optional[Sequence[str]],
                  add_noise: bool,
                  image_size: Optional[Union[int, Sequence[int]]],
@@ -127,7 +127,7 @@ class DenoiserTeacher(FrozenTeacher):
         Raises:
             ValueError: If ``class_condition`` has no class for one.
         """
-        if self.reads_labels:
+        if self._condition and self.reads_labels:
             self._condition.check_dataset(dataset)
 
     def check_samples(self, data_samples: Sequence) -> None:
@@ -141,8 +141,8 @@ class DenoiserTeacher(FrozenTeacher):
             ValueError: If ``class_condition`` has no class for one, or a
                 sample has no label to read.
         """
-        if not self.reads_labels or not data_samples:
+        if not self._condition or not data_samples:
             return
         labels = self.read_samples(data_samples)
-        if labels.device.type == 'cpu':
+        if labels is not None and labels.device.type == 'cpu':
             self._condition.check_labels(labels.tolist())
