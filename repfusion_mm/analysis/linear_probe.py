@@ -1,18 +1,26 @@
 """How much of the class can be read from z(t), over t."""
-from typing import Callable, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 import torch
-from torch import nn
 
 from repfusion_mm.models.labels import class_labels, labelled_mask
 from repfusion_mm.models.utils.raw_images import build_raw_image
 
 
 @torch.no_grad()
-def pooled_features(teacher: nn.Module,
+def pooled_features(teacher: Any,
                     dataloader: Iterable[dict],
-                    data_preprocessor: nn.Module,
+                    data_preprocessor: Any,
                     timesteps: Sequence[int],
                     tap: Optional[str] = None,
                     channel_order: str = 'rgb',

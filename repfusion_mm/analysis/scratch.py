@@ -112,7 +112,7 @@ def train_scratch(model: ScratchModel, images: LabelledImages,
         inputs, targets = images.batch(chosen)
         loss = _loss(model(inputs), targets)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         schedule.step()
 

@@ -77,6 +77,8 @@ class FewLabels(BaseDataset):
         ...                           part='labelled'))])
     """
 
+    _fully_initialized: bool  # False by BaseDataset
+
     def __init__(self,
                  dataset: Union[dict, BaseDataset],
                  labels_per_class: Optional[int] = None,

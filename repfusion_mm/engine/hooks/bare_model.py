@@ -1,9 +1,10 @@
 """The model of a runner, without what distributes it."""
+from typing import Any
+
 from mmengine.model import is_model_wrapper
-from torch import nn
 
 
-def bare_model(runner) -> nn.Module:
+def bare_model(runner: Any) -> Any:
     """The model itself, where DDP or the like is wrapped around it.
 
     Args:

@@ -45,7 +45,7 @@ class PretrainedCheckHook(Hook):
 
     def __init__(self) -> None:
         self._arrivals: Optional[WeightArrivals] = None
-        self._named: List[Tuple[Road, nn.Module]] = []
+        self._named: List[Tuple[Road, Any]] = []
         self._road: Optional[Road] = None  # beside `init_cfg`
         self._initial: List[Load] = []  # those by `init_cfg`
 
@@ -154,7 +154,7 @@ def _resumed_from(runner) -> Optional[str]:
     return runner._load_from or find_latest_checkpoint(runner.work_dir)
 
 
-def _pretrained_modules(model: nn.Module) -> Iterator[Tuple[Road, nn.Module]]:
+def _pretrained_modules(model: nn.Module) -> Iterator[Tuple[Road, Any]]:
     """Modules whose ``init_cfg`` names a checkpoint."""
     for name, module in model.named_modules():
         if getattr(module, 'is_init', False):

@@ -1,5 +1,5 @@
 """What is wrong with a run, told before its first step."""
-from typing import Any, List
+from typing import Any, List, Optional
 
 from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_world_size
@@ -46,9 +46,10 @@ def check_batches(runner: Any, model: nn.Module) -> List[Any]:
     loader = runner.train_dataloader
     if not isinstance(loader, DataLoader):
         return []
+    sampler: Any = loader.sampler
     if not len(loader):
         raise ValueError(
-            f'`train_dataloader` has no batch: {len(loader.sampler)} images '
+            f'`train_dataloader` has no batch: {len(sampler)} images '
             f'a process, `batch_size` {loader.batch_size}, `drop_last` '
             f'{loader.drop_last}; give it more images, or a smaller '
             '`batch_size`')
@@ -57,7 +58,7 @@ def check_batches(runner: Any, model: nn.Module) -> List[Any]:
     if images is None:
         return []
     remedy = f'the smallest batch of a process holds {images} of ' \
-        f'{len(loader.sampler)}: ' + (
+        f'{len(sampler)}: ' + (
             'raise `train_dataloader.batch_size`'
             if images == loader.batch_size else
             'set `train_dataloader.drop_last=True`, or another `batch_size` '
@@ -74,13 +75,14 @@ def check_batches(runner: Any, model: nn.Module) -> List[Any]:
             if isinstance(module, _BatchNorm)]
 
 
-def _smallest(loader: DataLoader, by_epoch: bool) -> int:
+def _smallest(loader: DataLoader, by_epoch: bool) -> Optional[int]:
     """Images in the smallest batch that is drawn, None if nobody knows."""
     if loader.batch_size is None:  # a batch sampler of its own
         return None
     # a sampler that has no end can only be told by its class
-    ends = by_epoch or isinstance(loader.sampler, DefaultSampler)
-    rest = len(loader.sampler) % loader.batch_size
+    sampler: Any = loader.sampler
+    ends = by_epoch or isinstance(sampler, DefaultSampler)
+    rest = len(sampler) % loader.batch_size
     return rest if ends and rest and not loader.drop_last else \
         loader.batch_size
 

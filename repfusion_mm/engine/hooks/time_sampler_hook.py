@@ -145,7 +145,7 @@ class TimeSamplerHook(Hook):
         check_channels(data_batch.get('inputs'), model.in_channels,
                        preprocessed=False)
         model.check_samples(data_batch.get('data_samples') or [])
-        for schedule, start in zip(self.schedules, self._starts):
+        for schedule, start in zip(self.schedules or (), self._starts):
             step, max_steps = (runner.epoch, runner.max_epochs) \
                 if schedule.by_epoch else (runner.iter, runner.max_iters)
             setattr(_owner(model, schedule), schedule.attribute,
@@ -221,7 +221,7 @@ class TimeSamplerHook(Hook):
             mean_t=round(float(self._sum) / drawn, 1),
             **{schedule.attribute: getattr(_owner(model, schedule),
                                            schedule.attribute)
-               for schedule in self.schedules},
+               for schedule in self.schedules or ()},
             histogram=[round(share, 4) for share in shares])
         with open(osp.join(runner.work_dir, 'time_steps.jsonl'), 'a') as file:
             file.write(json.dumps(line) + '\n')

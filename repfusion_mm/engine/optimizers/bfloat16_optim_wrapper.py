@@ -2,7 +2,7 @@
 import logging
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import torch
 from mmengine.logging import print_log
@@ -82,14 +82,15 @@ def _numpy_in_float32() -> Iterator[None]:
     They do so in NumPy, which knows no bfloat16.
     """
 
-    plain = torch.Tensor.numpy
+    tensors: Any = torch.Tensor
+    plain = tensors.numpy
 
-    def numpy(self, *args, **kwargs):
+    def numpy(self: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         return plain(self.float() if self.dtype == torch.bfloat16 else self,
                      *args, **kwargs)
 
-    torch.Tensor.numpy = numpy
+    tensors.numpy = numpy
     try:
         yield
     finally:
-        torch.Tensor.numpy = plain
+        tensors.numpy = plain

@@ -1,12 +1,11 @@
 """A library's own learning rates for the layers of a joint model's task."""
-from typing import Optional
+from typing import Any, Dict, Optional
 
 from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
 )
-from torch import nn
 
 from repfusion_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
@@ -54,7 +53,7 @@ class TaskOptimWrapperConstructor:
             optim_wrapper_cfg=optim_wrapper_cfg,
             paramwise_cfg=paramwise_cfg))
 
-    def __call__(self, model: nn.Module) -> OptimWrapper:
+    def __call__(self, model: Any) -> OptimWrapper:
         """Build the optimiser.
 
         Args:
@@ -75,7 +74,7 @@ class TaskOptimWrapperConstructor:
         ours = {name: parameter
                 for name, parameter in model.named_parameters()
                 if not name.startswith('task.') and parameter.requires_grad}
-        group = dict(params=list(ours.values()))
+        group: Dict[str, list] = dict(params=list(ours.values()))
         # PyTorch wants names in all groups or in none, and mmseg's have some
         if 'param_names' in wrapper.optimizer.param_groups[0]:
             group['param_names'] = list(ours)

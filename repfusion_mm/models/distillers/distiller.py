@@ -52,6 +52,12 @@ class Distiller(BaseModel):
             and values of the losses that were not logged yet.
         finite (FiniteCheck): Stops the training at NaN.
     """
+    # parts, of classes that only their configs know
+    teacher: Any
+    time_sampler: Any
+    connections: Any
+    reward: Any
+    regressor: Any
 
     def __init__(self,
                  data_preprocessor: Union[dict, nn.Module],
@@ -138,7 +144,7 @@ class Distiller(BaseModel):
             check_bank(self.teacher, self.time_sampler, self.reward,
                        self.data_preprocessor)
 
-    def prepare_student(self, backbone: nn.Module, prefix: str = '') -> None:
+    def prepare_student(self, backbone: Any, prefix: str = '') -> None:
         """Lay out and compile the student as the config says.
 
         Args:
@@ -266,8 +272,9 @@ class Distiller(BaseModel):
         if self.reward is None:
             return {}
         images, sample, told, ranges = view
-        loss_feature = sum(loss for name, loss in feature_losses.items()
-                           if name.startswith('loss_feature'))
+        loss_feature: Any = sum(
+            loss for name, loss in feature_losses.items()
+            if name.startswith('loss_feature'))
         reward, mask, losses = self.reward(RewardInputs(
             images, sample.timesteps, ranges[0], student, data_samples,
             loss_feature, look=lambda others: self.teacher(

@@ -96,7 +96,7 @@ class JointRepFusion(Distiller):
         ...     ])
     """
     def __init__(self,
-                 task: dict,
+                 task: Any,  # its config, and then what is built of it
                  teacher: dict,
                  time_sampler: dict,
                  connections: Sequence[dict],
@@ -140,7 +140,7 @@ class JointRepFusion(Distiller):
 
     def forward(self,
                 inputs: Tensor,
-                data_samples: Optional[List] = None,
+                data_samples: Any = None,
                 mode: str = 'tensor') -> Any:
         """The losses of a batch, or what the task model makes of it.
 

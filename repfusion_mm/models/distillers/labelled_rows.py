@@ -64,7 +64,7 @@ def only_rows(task: nn.Module, data_samples: Sequence, labelled: Sequence,
     def put(samples: Any) -> Any:
         return labelled if samples is data_samples else samples
 
-    def loss_of_rows(head: nn.Module) -> Callable:
+    def loss_of_rows(head: Any) -> Callable:
         loss, forward = head.loss, head.forward
 
         def cut_forward(*args: Any, **kwargs: Any) -> Any:
@@ -72,7 +72,7 @@ def only_rows(task: nn.Module, data_samples: Sequence, labelled: Sequence,
 
         def cut_loss(*args: Any, **kwargs: Any) -> Any:
             asked.append(head)
-            args = [put(arg) for arg in args]
+            args = tuple(put(arg) for arg in args)
             kwargs = {key: put(arg) for key, arg in kwargs.items()}
             if not _has_batch_norm(head):
                 return loss(*take_rows(args, rows), **take_rows(kwargs, rows))

@@ -1,5 +1,5 @@
 """Mixup and its like for batches of which a part is unlabelled."""
-from typing import Callable, List, Optional, Sequence, Tuple
+from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +24,7 @@ class MixApart:
     """
 
     def __init__(self, augment: Optional[Callable]) -> None:
-        self.augment = augment
+        self.augment: Any = augment
         self._labelled: List[bool] = []
 
     def __call__(self, inputs: Tensor, scores: Tensor
@@ -59,7 +59,7 @@ class MixApart:
         if _have_labels(samples):
             note_labelled(samples)
 
-    def before(self, preprocessor: nn.Module, args: tuple) -> None:
+    def before(self, preprocessor: Any, args: tuple) -> None:
         """Put labels that scores can be made of in place of missing ones.
 
         Args:
@@ -108,7 +108,7 @@ def _have_labels(samples: Sequence) -> bool:
                for sample in samples)
 
 
-def mix_apart(preprocessor: nn.Module) -> None:
+def mix_apart(preprocessor: Any) -> None:
     """Have mmpretrain's preprocessor take labels of -1.
 
     Args:

@@ -1,5 +1,5 @@
 """Whether the parts of a distillation fit together."""
-from typing import Any, Optional, Sequence
+from typing import Any, Sequence, Sized
 
 from torch import Tensor, nn
 
@@ -36,8 +36,8 @@ def check_pairs(connections: Sequence[dict]) -> None:
                 'keep one of them')
 
 
-def check_time_sampler(sampler: nn.Module, teacher: nn.Module,
-                       connections: Sequence) -> None:
+def check_time_sampler(sampler: Any, teacher: Any,
+                       connections: Sized) -> None:
     """Whether the teacher knows all t, and there are as many as wanted.
 
     Args:
@@ -58,8 +58,8 @@ def check_time_sampler(sampler: nn.Module, teacher: nn.Module,
             f'teacher knows 0 to {teacher.num_timesteps - 1}')
 
 
-def check_reward(reward: Optional[nn.Module], teacher: nn.Module,
-                 sampler: nn.Module, data_preprocessor: nn.Module) -> None:
+def check_reward(reward: Any, teacher: Any, sampler: Any,
+                 data_preprocessor: nn.Module) -> None:
     """Whether there is a reward where one is needed, and it means something.
 
     Args:
@@ -96,8 +96,7 @@ def check_reward(reward: Optional[nn.Module], teacher: nn.Module,
             '`class_condition=dict(..., leak_labels=True)`')
 
 
-def check_bank(teacher: nn.Module, sampler: nn.Module,
-               reward: Optional[nn.Module],
+def check_bank(teacher: Any, sampler: Any, reward: Any,
                data_preprocessor: nn.Module) -> None:
     """Whether a feature bank holds all that it will be asked for.
 

@@ -94,6 +94,7 @@ class RepFusion(Distiller):
         ...     ])
     """
     predicts = False
+    backbone: Any
 
     def __init__(self,
                  backbone: dict,
@@ -122,8 +123,8 @@ class RepFusion(Distiller):
 
     def forward(self,
                 inputs: Tensor,
-                data_samples: Optional[List] = None,
-                mode: str = 'tensor'):
+                data_samples: Any = None,
+                mode: str = 'tensor') -> Any:
         """The losses of a batch, or the student's outputs.
 
         Args:

@@ -1,5 +1,5 @@
 """What a task's heads say about its labels."""
-from typing import List, Optional
+from typing import Any, List, Optional
 
 from torch import nn
 
@@ -8,7 +8,7 @@ from ..labels import UNLABELLED_PIXEL
 NOT_HEADS = ('backbone', 'neck', 'data_preprocessor')
 
 
-def heads_of(task: nn.Module) -> List[nn.Module]:
+def heads_of(task: nn.Module) -> List[Any]:
     """The parts of a task that have losses of their own.
 
     Args:
@@ -17,7 +17,7 @@ def heads_of(task: nn.Module) -> List[nn.Module]:
     Returns:
         list[nn.Module]: Its heads, those of a list one by one.
     """
-    heads = []
+    heads: List[Any] = []
     for name, child in task.named_children():
         if name not in NOT_HEADS:
             heads += child if isinstance(child, nn.ModuleList) else [child]

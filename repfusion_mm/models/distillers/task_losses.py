@@ -62,7 +62,7 @@ def check_task_masks(task: nn.Module, data_samples: Sequence) -> None:
                     key='task.decode_head')
 
 
-def _labelled_losses(task: nn.Module, inputs: Tensor, features: Any,
+def _labelled_losses(task: Any, inputs: Tensor, features: Any,
                      data_samples: List,
                      labelled: List[bool]) -> Dict[str, Tensor]:
     """Of a batch with some labels, what the labelled images have."""
@@ -81,7 +81,7 @@ def _labelled_losses(task: nn.Module, inputs: Tensor, features: Any,
         return _losses_of(task, inputs, features, data_samples)
 
 
-def _empty_losses(task: nn.Module, inputs: Tensor, features: Any,
+def _empty_losses(task: Any, inputs: Tensor, features: Any,
                   data_samples: List, total: Tensor) -> Dict[str, Tensor]:
     """Of a batch without labels on one of several processes.
 
@@ -98,7 +98,7 @@ def _empty_losses(task: nn.Module, inputs: Tensor, features: Any,
     return {name: loss for name, loss in losses.items() if 'loss' in name}
 
 
-def _losses_of(task: nn.Module, inputs: Tensor, features: Any,
+def _losses_of(task: Any, inputs: Tensor, features: Any,
                data_samples: List) -> Dict[str, Tensor]:
     """The task's losses, of features that have been computed already.
 

@@ -3,7 +3,16 @@ import copy
 import math
 import random
 from contextlib import contextmanager
-from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Iterator,
+    List,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Tuple,
+)
 
 import numpy as np
 import torch
@@ -134,7 +143,7 @@ def _tried(student: nn.Module, paths: Sequence[str],
 
 
 @contextmanager
-def _in_evaluation(student: nn.Module):
+def _in_evaluation(student: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in student.modules()]
     student.eval()
     try:
@@ -146,7 +155,7 @@ def _in_evaluation(student: nn.Module):
 
 
 @contextmanager
-def _same_random_state(device: torch.device):
+def _same_random_state(device: torch.device) -> Iterator[None]:
     """Leaves the states of all random number generators as they were."""
     states = random.getstate(), np.random.get_state()
     devices = [device] if device.type == 'cuda' else []

@@ -1,5 +1,5 @@
 """A diffusers denoiser from its config, checked."""
-from torch import nn
+from typing import Any
 
 # what it means that a denoiser takes so many channels
 _OTHER_CHANNELS = {
@@ -11,7 +11,7 @@ _OTHER_CHANNELS = {
 def build_denoiser(config: dict,
                    key: str,
                    num_timesteps: int,
-                   conditional: bool = False) -> nn.Module:
+                   conditional: bool = False) -> Any:
     """Build a ``UNet2DModel`` of grey or colour images at DDPM's time steps.
 
     Args:
@@ -35,26 +35,26 @@ def build_denoiser(config: dict,
     except (TypeError, ValueError) as error:
         raise ValueError(f'`{key}`: diffusers cannot build a UNet2DModel from '
                          f'it: {error}') from error
-    config = denoiser.config
-    if config.class_embed_type and conditional:
+    settled = denoiser.config
+    if settled.class_embed_type and conditional:
         raise ValueError(
             f'`{key}`: this denoiser is class-conditional by '
-            f'class_embed_type={config.class_embed_type!r}, which has no '
+            f'class_embed_type={settled.class_embed_type!r}, which has no '
             'classes to choose from; `num_class_embeds` is expected')
-    if not conditional and (config.num_class_embeds
-                            or config.class_embed_type):
+    if not conditional and (settled.num_class_embeds
+                            or settled.class_embed_type):
         raise ValueError(f'`{key}`: this denoiser is class-conditional; an '
                          'unconditional one is expected')
-    if config.in_channels not in (1, 3):
-        what = _OTHER_CHANNELS.get(config.in_channels)
+    if settled.in_channels not in (1, 3):
+        what = _OTHER_CHANNELS.get(settled.in_channels)
         raise ValueError(f'`{key}`: a denoiser of 1 or 3 channels is '
-                         f'expected, this one has {config.in_channels}'
+                         f'expected, this one has {settled.in_channels}'
                          + (f', {what}' if what else ''))
-    _check_time(config, key, num_timesteps)
+    _check_time(settled, key, num_timesteps)
     return denoiser
 
 
-def _check_time(config: dict, key: str, num_timesteps: int) -> None:
+def _check_time(config: Any, key: str, num_timesteps: int) -> None:
     kind = config.time_embedding_type
     if kind == 'learned':
         if config.num_train_timesteps < num_timesteps:

@@ -26,8 +26,9 @@ def denoiser_input(images: Tensor,
         Tensor: (N, in_channels, *size).
     """
     if in_channels == 1:
-        images = sum(weight * images[:, i:i + 1]
-                     for i, weight in enumerate(LUMA))
+        red, green, blue = (weight * images[:, i:i + 1]
+                            for i, weight in enumerate(LUMA))
+        images = red + green + blue
     if images.shape[-2:] != tuple(size):
         images = F.interpolate(
             images, size, mode='bilinear', align_corners=False, antialias=True)

@@ -1,6 +1,6 @@
 """A diffusion model of your own, trained by the MMEngine runner."""
 import copy
-from typing import Dict, List, Optional, Sequence, Union
+from typing import Dict, List, Optional, Tuple, Union
 
 import torch
 import torch.nn.functional as F
@@ -74,7 +74,7 @@ class DPM(BaseModel):
                 f'`denoiser.out_channels` is {config.out_channels}, but the '
                 'noise to predict has as many channels as the image, '
                 f'{config.in_channels}')
-        self.image_size: Sequence[int] = denoiser_size(
+        self.image_size: Tuple[int, int] = denoiser_size(
             None, config, 'denoiser.sample_size')
         if not isinstance(num_timesteps, int) or num_timesteps < 1:
             raise ValueError(f'`num_timesteps` is {num_timesteps!r}, expected '

@@ -1,5 +1,5 @@
 """Which samples of a batch are labelled, whatever library they are of."""
-from typing import Any, Sequence
+from typing import Any, List, Sequence
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ def labelled_mask(data_samples: Sequence,
     Raises:
         ValueError: If a sample has none of them.
     """
-    marks = []
+    marks: List[Any] = []
     for sample in data_samples:
         one = mmseg.mark(sample, ignore_index)
         marks.append(mmpose.mark(sample) if one is None else one)

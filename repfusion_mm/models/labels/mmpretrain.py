@@ -122,7 +122,10 @@ def _read(data_samples: Sequence
         tuple: Class indices (M,), the sample (M,) of each, the score vectors
         (S of them) and the sample (S,) of each.
     """
-    labels, rows, scores, score_rows = [], [], [], []
+    labels: List[Tensor] = []
+    scores: List[Tensor] = []
+    of_labels: List[int] = []
+    of_scores: List[int] = []
     for row, sample in enumerate(data_samples):
         label, score = sample.get('gt_label'), sample.get('gt_score')
         if label is None and score is None:
@@ -132,14 +135,14 @@ def _read(data_samples: Sequence
                 'without labels wrap the data set in repfusion_mm.FewLabels')
         if label is not None:
             labels.append(label)
-            rows += [row] * label.numel()
+            of_labels += [row] * label.numel()
         if score is not None:
             scores.append(score)
-            score_rows.append(row)
+            of_scores.append(row)
     device = (labels + scores)[0].device
     # non_blocking: a GPU need not be waited for to be told who owns what
     rows, score_rows = (
         torch.tensor(owners, dtype=torch.long).to(device, non_blocking=True)
-        for owners in (rows, score_rows))
+        for owners in (of_labels, of_scores))
     indices = torch.cat(labels) if labels else rows
     return indices, rows, scores, score_rows

@@ -2,8 +2,6 @@
 import math
 from typing import Any
 
-from torch import nn
-
 
 def check_number(name: str, value: Any, zero: bool = False) -> None:
     """Make sure that an argument is a finite number above 0.
@@ -38,7 +36,7 @@ def check_count(name: str, value: Any) -> None:
                          f'1, got {value!r}')
 
 
-def check_images(loss: nn.Module, images: int) -> None:
+def check_images(loss: Any, images: int) -> None:
     """Make sure that a batch has enough images to compare with each other.
 
     Args:

@@ -83,8 +83,9 @@ class KeypointReward(Reward):
             nn.GroupNorm(GROUPS, WIDTH), nn.ReLU(),
             nn.Conv2d(WIDTH, num_keypoints, 1))
         # it starts with empty heatmaps: noise would be far worse than those
-        nn.init.zeros_(self.branch[-1].weight)
-        nn.init.zeros_(self.branch[-1].bias)
+        last: Any = self.branch[-1]
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps behind some features were worth.

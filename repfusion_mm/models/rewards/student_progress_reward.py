@@ -1,5 +1,5 @@
 """A time step is worth how much its z(t) helps the student's own task."""
-from typing import Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +67,7 @@ class StudentProgressReward(ClassReward):
             raise ValueError(
                 f'`reward.student_tap` is {student_tap!r}, expected a student '
                 'tap of `connections`; nearest: '
-                f'{nearest(student_tap, student_shapes)}')
+                f'{nearest(self.student_tap, student_shapes)}')
         self.classifier = nn.Linear(student_shapes[self.student_tap][0],
                                     num_classes)
 
@@ -97,14 +97,15 @@ class StudentProgressReward(ClassReward):
                 logits, labels.clamp(min=0), reduction='none') * mask
             loss = masked_mean(entropies, mask)
             wanted = self._task_gradient(logits, labels)
-        if not (feature.requires_grad and inputs.loss_feature.requires_grad):
+        loss_feature: Any = inputs.loss_feature  # None only if in evaluation
+        if not (feature.requires_grad and loss_feature.requires_grad):
             return loss.new_zeros(len(mask)), mask & False, \
                 dict(loss_reward=loss)
         # the scale is nothing to the cosine, but a mean over all elements
         # has gradients that float16 rounds to zero
         with torch.autocast(feature.device.type, enabled=False):
             given, = torch.autograd.grad(
-                inputs.loss_feature * feature.numel(), feature,
+                loss_feature * feature.numel(), feature,
                 retain_graph=True)
         given = _positions(given)
         # of the two gradients, as it is of the two steps against them

@@ -47,5 +47,5 @@ def fit_policy(policy: nn.Module, images: Tensor, values: Tensor,
             value.backward()
             return value
 
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)
         optimizer.zero_grad()

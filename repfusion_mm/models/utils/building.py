@@ -8,7 +8,7 @@ from ...registry import MODELS
 from .nearest import nearest
 
 
-def build_part(key: str, cfg: Any, **defaults) -> nn.Module:
+def build_part(key: str, cfg: Any, **defaults: Any) -> Any:
     """Build one part of a model config.
 
     A scoped type switches the default scope for everything nested in it: the
@@ -90,14 +90,14 @@ def preprocessor_config(cfg: Any) -> Any:
     return {'type': 'mmengine.ImgDataPreprocessor', **(cfg or {})}
 
 
-def _is_registered(name: str, registry) -> bool:
+def _is_registered(name: str, registry: Any) -> bool:
     try:
         return registry.get(name) is not None
     except Exception:  # MMEngine raises several kinds for an unknown name
         return False
 
 
-def _registered_names(registry) -> list:
+def _registered_names(registry: Any) -> list:
     names = []
     for node in {registry, MODELS}:
         node.import_from_location()

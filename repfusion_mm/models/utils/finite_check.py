@@ -78,9 +78,9 @@ class FiniteCheck:
             self._next()
 
     def _next(self) -> None:
-        names, host, _ = self._on_the_way.popleft()
-        _look(*names, host, 'the weights have been changed since; go on from '
-              'the last checkpoint')
+        (losses, features), host, _ = self._on_the_way.popleft()
+        _look(losses, features, host, 'the weights have been changed since; '
+              'go on from the last checkpoint')
 
 
 def _is_finite(value: Tensor) -> Tensor:

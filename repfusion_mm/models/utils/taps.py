@@ -1,6 +1,16 @@
 """Taps: the places in a network whose features are wanted, by module path."""
 from collections import Counter
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    FrozenSet,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+)
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +68,8 @@ class Taps:
         self.paths = tuple(dict.fromkeys(paths))
         self.key = key
         self.hidden_first = hidden_first
-        self._clone = frozenset()
-        self._last_calls = None
+        self._clone: FrozenSet[str] = frozenset()
+        self._last_calls: Counter = Counter()
         modules = [name for name, _ in root.named_modules() if name]
         for path in self.paths:
             if path not in modules and not _is_output(path):
@@ -110,11 +120,16 @@ class Taps:
                 'instead')
         return output, features
 
-    def _run(self, root, args, stop=False, call=None):
+    def _run(self,
+             root: nn.Module,
+             args: Sequence[Any],
+             stop: bool = False,
+             call: Optional[Callable] = None
+             ) -> Tuple[Any, Dict[str, Tensor], Counter, List[str]]:
         features: Dict[str, Tensor] = {}
         versions: Dict[str, int] = {}
         calls: Counter = Counter()
-        pending = None
+        pending: Optional[Set[str]] = None
         if stop and not any(_is_output(path) for path in self.paths):
             pending = set(self.paths)
 
@@ -124,9 +139,9 @@ class Taps:
                 else feature
             versions[path] = features[path]._version
 
-        def hook_of(path: str):
+        def hook_of(path: str) -> Callable:
 
-            def hook(module, inputs, output):
+            def hook(module: nn.Module, inputs: Any, output: Any) -> None:
                 calls[path] += 1
                 keep(path, output)
                 if pending is not None and \
@@ -235,14 +250,19 @@ class _WeightsRead(TorchFunctionMode):
                            *module.buffers(recurse=False)):
                 self._owners.setdefault(id(weight), set()).add(module)
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self,
+                           function: Callable,
+                           types: Any,
+                           args: tuple = (),
+                           kwargs: Optional[dict] = None) -> Any:
         for value in (*args, *(kwargs or {}).values()):
             for one in value if isinstance(value, (tuple, list)) else [value]:
                 self.modules |= self._owners.get(id(one), set())
         return function(*args, **(kwargs or {}))
 
 
-def _modules_used(root, taps, trial, stop) -> set:
+def _modules_used(root: nn.Module, taps: Taps, trial: Sequence[Any],
+                  stop: bool) -> set:
     read = _WeightsRead(root)
     handles = [module.register_forward_pre_hook(
         lambda module, inputs: read.modules.add(module))

@@ -4,7 +4,6 @@ import os.path as osp
 from typing import Any, Callable, Optional
 
 from mmengine.logging import print_log
-from torch import nn
 
 from .key import compare, weights_hash
 from .store import FeatureBank
@@ -44,7 +43,7 @@ def open_bank(folder: str, key: dict, num_rows: int,
     return bank
 
 
-def read_weights(teacher: Optional[nn.Module], source: Any,
+def read_weights(teacher: Any, source: Any,
                  bank: Optional[FeatureBank]) -> str:
     """Read a bank's teacher.
 

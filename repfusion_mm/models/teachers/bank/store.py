@@ -43,12 +43,13 @@ class FeatureBank:
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
-        self.key = read_key(folder)
-        if self.key is None:
+        key = read_key(folder)
+        if key is None:
             raise ValueError(f'`teacher.bank` is {folder!r}, which has no '
                              f'{KEY}: this is no feature bank. Name a folder '
                              'that is not there yet')
-        self._entries, self._width = self.key['entries'], self.key['width']
+        self.key = key
+        self._entries, self._width = key['entries'], key['width']
         sizes = {FEATURES: 2 * self._entries * self._width,
                  MARKS: 4 * self._entries}
         for name, size in sizes.items():

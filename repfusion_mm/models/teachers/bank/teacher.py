@@ -80,6 +80,7 @@ class BankedTeacher(nn.Module):
     reads_labels = False
     allows_label_leak = False
     looks_once = True  # at the images of the data set, and at no others
+    teacher: Any  # None where a full bank does without
 
     def __init__(self,
                  teacher: dict,
@@ -121,8 +122,8 @@ class BankedTeacher(nn.Module):
         self.flips = flips
         self._bin_of = bin_of_each_t(self.timesteps, bin_width,
                                      self.num_timesteps)
-        self._bank: Optional[FeatureBank] = None
-        self._images: Optional[BankImages] = None
+        self._bank: Any = None  # a FeatureBank, once open
+        self._images: Any = None  # BankImages, likewise
 
     def init_weights(self) -> None:
         """Open the bank, or lay it out; read the teacher if it is needed.
@@ -190,6 +191,7 @@ class BankedTeacher(nn.Module):
         if self._bank is None:
             raise RuntimeError('the bank is not open yet: the Runner calls '
                                '`init_weights()` before training')
+        assert views is not None  # `read_samples` gave them
         device = timesteps.device
         kept = None if device.type == 'cpu' else self._bank.on(device)
         rows = self._drawn(timesteps, views) if kept is None else \

@@ -21,7 +21,7 @@ class CompiledTaps:
     """
 
     def __init__(self, options: dict) -> None:
-        self.options = dict(fullgraph=True, dynamic=False)
+        self.options: Dict[str, Any] = dict(fullgraph=True, dynamic=False)
         self.options.update(options)
         self._records: Dict[tuple, Tuple[list, Callable]] = {}
 

@@ -1,6 +1,6 @@
 """What all teachers share: a frozen network, cut off behind its taps."""
 from contextlib import nullcontext
-from typing import Any, Dict, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,7 @@ class FrozenTeacher(nn.Module):
     allows_label_leak = False  # whether a reward may read them from there
     hidden_first = False  # as in `Taps`
     looks_once = False  # at the whole images of a data set, and no others
+    _device_of: Tensor
 
     def __init__(self, on_meta: nn.Module, taps: Sequence[str], *trial: Any,
                  dtype: Optional[str] = None,
@@ -90,7 +91,7 @@ class FrozenTeacher(nn.Module):
         """
         if self._frozen is not None:
             return
-        network = self.read()
+        network: Any = self.read()  # `memory_format` has no types
         drop_weights(network, self._behind)
         self._hold(Frozen(network.to(
             self._device_of.device, self.dtype,
@@ -122,9 +123,12 @@ class FrozenTeacher(nn.Module):
         return {tap: feature.float() for tap, feature in features.items()}
 
     def _run(self, *args: Any) -> Dict[str, Tensor]:
-        return self._taps.forward(self.network, *args, stop=True)[1]
+        network = self.network
+        assert network is not None  # `features` has looked
+        return self._taps.forward(network, *args, stop=True)[1]
 
-    def _apply(self, fn, recurse: bool = True) -> 'FrozenTeacher':
+    def _apply(self, fn: Callable[[Tensor], Tensor],
+               recurse: bool = True) -> 'FrozenTeacher':
         super()._apply(fn)
         if self._frozen is not None:
             moved = self._frozen.moved(fn)

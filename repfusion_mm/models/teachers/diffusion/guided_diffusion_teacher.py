@@ -1,5 +1,5 @@
 """OpenAI's guided-diffusion denoisers as frozen teachers."""
-from typing import Optional, Sequence, Union
+from typing import Any, Optional, Sequence, Union
 
 from repfusion_mm.registry import MODELS
 
@@ -82,7 +82,7 @@ class GuidedDiffusionTeacher(DenoiserTeacher):
                  class_condition: Optional[dict] = None,
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
-                 **flags) -> None:
+                 **flags: Any) -> None:
         source = GuidedDiffusionCheckpoint(checkpoint,
                                            settle_flags(preset, flags))
         super().__init__(source, taps, add_noise, input_size, input_range,

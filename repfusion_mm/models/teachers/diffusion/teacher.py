@@ -123,7 +123,7 @@ class DenoiserTeacher(FrozenTeacher):
         Raises:
             ValueError: If ``class_condition`` has no class for one.
         """
-        if self.reads_labels:
+        if self._condition and self.reads_labels:
             self._condition.check_dataset(dataset)
 
     def check_samples(self, data_samples: Sequence) -> None:
@@ -137,8 +137,8 @@ class DenoiserTeacher(FrozenTeacher):
             ValueError: If ``class_condition`` has no class for one, or a
                 sample has no label to read.
         """
-        if not self.reads_labels or not data_samples:
+        if not self._condition or not data_samples:
             return
         labels = self.read_samples(data_samples)
-        if labels.device.type == 'cpu':
+        if labels is not None and labels.device.type == 'cpu':
             self._condition.check_labels(labels.tolist())

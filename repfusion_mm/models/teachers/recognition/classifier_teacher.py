@@ -63,6 +63,8 @@ class ClassifierTeacher(FrozenTeacher):
         ...     taps=['backbone.layer4'])
     """
     num_timesteps = 1
+    _mean: Tensor
+    _std: Tensor
 
     def __init__(self,
                  model: Union[dict, str],

@@ -216,6 +216,6 @@ def settle_class_condition(
     return ClassCondition(cfg, num_classes)
 
 
-def _is_index(value) -> bool:
+def _is_index(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) \
         and value >= 0

@@ -1,6 +1,6 @@
 """The noise schedule beside a denoiser, if it is one of DDPM's kind."""
 import inspect
-from typing import Optional
+from typing import Any, Optional
 
 from mmengine.logging import print_log
 
@@ -35,7 +35,7 @@ OTHER_TIME = ('what its denoiser takes as the time is the sigma of the noise, '
               f'{REMEDY}')
 
 
-def read_scheduler(files: Files, prefix: str):
+def read_scheduler(files: Files, prefix: str) -> Any:
     """The noise schedule of a denoiser, DDPM's default if it has none.
 
     Args:
@@ -82,7 +82,7 @@ def read_scheduler(files: Files, prefix: str):
     return _ddpm_scheduler(config, kind, who)
 
 
-def _ddpm_scheduler(config: dict, kind: Optional[str], who: str):
+def _ddpm_scheduler(config: dict, kind: Optional[str], who: str) -> Any:
     import diffusers
     settings = {**_defaults(getattr(diffusers, kind or '', None)), **config}
     steps = settings.get('num_train_timesteps', 1000)
@@ -99,7 +99,7 @@ def _ddpm_scheduler(config: dict, kind: Optional[str], who: str):
                          f'{error}') from error
 
 
-def _defaults(cls: Optional[type]) -> dict:
+def _defaults(cls: Any) -> dict:
     """What a scheduler takes where its config says nothing."""
     return {} if cls is None else {
         name: parameter.default for name, parameter

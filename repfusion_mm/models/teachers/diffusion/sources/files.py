@@ -54,7 +54,7 @@ class HubRepository:
         info = HfApi().model_info(where, revision=revision, timeout=10)
         self.where = where
         self._commit = info.sha  # the same for all of its files
-        self._names = [file.rfilename for file in info.siblings]
+        self._names = [file.rfilename for file in info.siblings or []]
 
     def inside(self, prefix: str) -> List[str]:
         """As :meth:`Folder.inside`."""

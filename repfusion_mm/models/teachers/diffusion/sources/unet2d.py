@@ -1,5 +1,5 @@
 """Reading a denoiser from a diffusers folder or hub id, whole or not."""
-from typing import Optional
+from typing import Any, Optional
 
 import torch
 from mmengine.logging import print_log
@@ -46,6 +46,7 @@ class DiffusersFolder(Source):
         self.pretrained = pretrained
         self.variant, self.revision = variant, revision
         if config is None:
+            assert pretrained is not None  # or there is a config
             self.key = 'teacher.pretrained'
             files, prefix = find_denoiser(pretrained, revision)
             self.config = read_config(files, prefix)
@@ -56,7 +57,7 @@ class DiffusersFolder(Source):
             self.key = 'teacher.config'
             self.config, self.scheduler = dict(config), DDPMScheduler()
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         """The denoiser with random weights."""
         return self._build(self.config, self.key)
 
@@ -88,12 +89,12 @@ class DiffusersFolder(Source):
             denoiser = self._build(config, 'teacher.pretrained')
         return read_weights(denoiser, files, prefix, self.variant)
 
-    def _build(self, config: dict, key: str) -> nn.Module:
+    def _build(self, config: dict, key: str) -> Any:
         return build_denoiser(
             config, key, self.scheduler.config.num_train_timesteps,
             conditional=True)
 
-    def _compare(self, config: dict, scheduler) -> None:
+    def _compare(self, config: dict, scheduler: Any) -> None:
         """Refuse a folder whose denoiser is not the one of the config."""
         with torch.device('meta'):  # fills in what either leaves out
             ours = self.build().config
@@ -140,5 +141,5 @@ def read_config(files: Files, prefix: str) -> dict:
     return UNet2DModel.extract_init_dict(config)[0]
 
 
-def _as_list(value):
+def _as_list(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value

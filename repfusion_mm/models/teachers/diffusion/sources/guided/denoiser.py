@@ -1,6 +1,6 @@
 """The denoiser that guided-diffusion's flags describe."""
 import math
-from typing import Dict, List
+from typing import Any, Dict, List
 
 from torch import nn
 
@@ -90,7 +90,7 @@ def diffusers_config(flags: dict) -> Dict[str, object]:
         num_class_embeds=NUM_CLASSES if flags['class_cond'] else None)
 
 
-def build_guided_denoiser(flags: dict) -> nn.Module:
+def build_guided_denoiser(flags: dict) -> Any:
     """The denoiser that the flags describe, with random weights.
 
     Args:

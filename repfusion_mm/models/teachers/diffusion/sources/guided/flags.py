@@ -1,5 +1,5 @@
 """guided-diffusion's flags, checked."""
-from typing import List, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from repfusion_mm.models.utils.nearest import nearest
 
@@ -172,7 +172,7 @@ def time_scale(flags: dict) -> float:
         else 1.
 
 
-def _checked(name: str, value):
+def _checked(name: str, value: Any) -> Any:
     """A flag's value, of the type that its default has."""
     default = FLAGS[name]
     if name == 'noise_schedule':
@@ -206,11 +206,11 @@ def _checked(name: str, value):
     raise ValueError(f'`{name}` is {value!r}, expected {expected}')
 
 
-def _is_number(value, kind: type) -> bool:
+def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, (int, kind)) and not isinstance(value, bool)
 
 
-def _parsed(text: str):
+def _parsed(text: str) -> Any:
     """What a text of a command line stands for, itself if for nothing."""
     if text.lower() in ('true', 'false'):
         return text.lower() == 'true'

@@ -1,5 +1,5 @@
 """Weights of guided-diffusion's checkpoints, for a diffusers denoiser."""
-from typing import Callable, Dict, Iterator, List, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Tuple
 
 import torch
 from mmengine.logging import print_log
@@ -59,11 +59,11 @@ class GuidedDiffusionCheckpoint(Source):
             prediction_type='sample' if flags['predict_xstart'] else
             'epsilon')
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         """The denoiser with random weights."""
         return build_guided_denoiser(self.flags)
 
-    def read(self) -> nn.Module:
+    def read(self) -> Any:
         """The denoiser with its weights.
 
         Returns:
@@ -118,6 +118,7 @@ def to_diffusers(state: Dict[str, Tensor], denoiser: nn.Module,
 
     converted = {}
     for key, names in targets.items():
+        parts: Iterable[Tensor]
         if len(names) == 1:
             parts = [state[key]]
         else:
