@@ -7,12 +7,7 @@ from torch import Tensor, nn
 
 from ..rewards.base import RewardInputs
 from ..utils.building import build_part
-from ..utils.compiling import (
-    begin_step,
-    compile_between_taps,
-    compile_options,
-    has_cuda_graphs,
-)
+from ..utils.compiling import compile_options
 from ..utils.finite_check import FiniteCheck
 from ..utils.raw_images import build_raw_image
 from ..utils.without_waiting import without_waiting
@@ -143,23 +138,6 @@ class Distiller(BaseModel):
         if self.teacher.looks_once:
             check_bank(self.teacher, self.time_sampler, self.reward,
                        self.data_preprocessor)
-
-    def prepare_student(self, backbone: Any, prefix: str = '') -> None:
-        """Lay out and compile the student as the config says.
-
-        Args:
-            backbone (nn.Module): The student, without what lies behind it.
-            prefix (str): Of its modules' paths in the student taps. Defaults
-                to ``''``.
-        """
-        if self.channels_last:
-            backbone.to(memory_format=torch.channels_last)
-        if self.compile_options is not None:
-            compile_between_taps(
-                backbone, [tap[len(prefix):] for tap in self.taps.paths
-                           if tap.startswith(prefix)], self.compile_options)
-        if has_cuda_graphs(self.compile_options):
-            self.register_forward_pre_hook(begin_step)
 
     def parse_losses(self, losses: Dict[str, Tensor]
                      ) -> Tuple[Tensor, Dict[str, Tensor]]:

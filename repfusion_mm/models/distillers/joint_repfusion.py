@@ -10,6 +10,7 @@ from ..labels import note_labelled
 from ..utils.building import build_part
 from .distiller import Distiller
 from .loaded_weights import PARTS, refuse_foreign, take_as_task
+from .student import prepare_student
 from .task_heads import ignore_index_of, mask_classes_of
 from .task_losses import check_task_masks, task_losses
 
@@ -132,7 +133,7 @@ class JointRepFusion(Distiller):
                                     reward, regressor, task.extract_feat,
                                     config)
             self._check_ignore_index()
-            self.prepare_student(task.backbone, 'backbone.')
+            prepare_student(self, task.backbone, 'backbone.')
         except FileNotFoundError as error:
             self._no_teacher = error
             print_log(f'There is no teacher, so this model can be tested and '

@@ -9,6 +9,7 @@ from repfusion_mm.registry import MODELS
 from ..utils.building import build_part, preprocessor_config
 from .distiller import Distiller
 from .loaded_weights import refuse_foreign
+from .student import prepare_student
 
 
 @MODELS.register_module()
@@ -119,7 +120,7 @@ class RepFusion(Distiller):
         self.build_distillation(self.backbone, teacher, time_sampler,
                                 connections, reward, regressor,
                                 student_config=backbone)
-        self.prepare_student(self.backbone)
+        prepare_student(self, self.backbone)
 
     def forward(self,
                 inputs: Tensor,

@@ -5,6 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from ..utils.building import build_part
+from ..utils.compiling import (
+    begin_step,
+    compile_between_taps,
+    has_cuda_graphs,
+)
 from ..utils.nearest import nearest
 from ..utils.taps import Taps
 from .trial import Trial
@@ -53,6 +58,26 @@ def settle_student(trial: Trial, regressor: Optional[dict],
                 + ('there is no `regressor`' if regressor is None else
                    f'`regressor` gives {nearest(path, shapes)}'))
     return Student(trial.taps, built, shapes)
+
+
+def prepare_student(model: Any, backbone: Any,
+                    prefix: str = '') -> None:
+    """Lay out and compile the student as the config says.
+
+    Args:
+        model (Distiller): Its taps are settled.
+        backbone (nn.Module): The student, without what lies behind it.
+        prefix (str): Of its modules' paths in the student taps. Defaults to
+            ``''``.
+    """
+    if model.channels_last:
+        backbone.to(memory_format=torch.channels_last)
+    if model.compile_options is not None:
+        compile_between_taps(
+            backbone, [tap[len(prefix):] for tap in model.taps.paths
+                       if tap.startswith(prefix)], model.compile_options)
+    if has_cuda_graphs(model.compile_options):
+        model.register_forward_pre_hook(begin_step)
 
 
 def regress(regressor: Optional[Callable[..., Any]],

@@ -93,9 +93,8 @@ class BankedTeacher(nn.Module):
                  taps: Optional[Sequence[str]] = None,
                  raw_image: Optional[dict] = None) -> None:
         super().__init__()
-        self.folder, self.dataset, self.channel_order = \
-            bank, dataset, channel_order
-        self.raw_image = raw_image
+        self.folder, self.dataset = bank, dataset
+        self.channel_order, self.raw_image = channel_order, raw_image
         self._source = teacher
         try:
             self.teacher = build_part('teacher.teacher', teacher, taps=taps)

@@ -2,7 +2,7 @@
 from typing import Any, Optional, Tuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Source:
@@ -18,11 +18,11 @@ class Source:
     scheduler: Any
     time_scale = 1.
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         """The denoiser with random weights; shapes are read from it."""
         raise NotImplementedError
 
-    def read(self) -> nn.Module:
+    def read(self) -> Any:
         """The denoiser with its weights, in float32, on the CPU."""
         raise NotImplementedError
 
