@@ -19,7 +19,7 @@ def step(repfusion, build, samples):
 
         model.teacher.forward = forward
         torch.manual_seed(seed)
-        images = torch.randn(6, 3, 16, 16)
+        images = torch.rand(6, 3, 16, 16) * 2 - 1
         losses = model.loss(images, samples(labels))
         return model, losses, shown
 
