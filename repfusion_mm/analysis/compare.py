@@ -18,7 +18,7 @@ from .scratch import (
 )
 from .targets import Targets, read_targets
 
-TRAININGS = 3  # of the student: each without another third of the images
+TRAININGS = 5  # of the student: each without another fifth of the images
 
 
 class Part(NamedTuple):
@@ -51,8 +51,9 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
         model (RepFusion): Of stage 1, its teacher read.
         student (Callable): Gives a backbone with new weights.
         learn (Part): The images to learn from.
-        test (Part): The images to be predicted; of the same ones each third
-            is left out once, and chooses no tap and time step.
+        test (Part): The images to be predicted; of the same ones each fifth
+            is left out once, and chooses no tap and time step. Images of one
+            class are left out as far from each other as can be.
         looks (dict[str, Look]): By tap, at the images to learn from.
         steps (int): Of each training from scratch.
         device (torch.device): The model's.
@@ -62,8 +63,8 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
         tuple: Scores of the probe and of the student, 0 to 1, (N,) each.
     """
     count, held_out = len(learn.looked.indices), learn is test
-    order = np.random.permutation(count)
-    splits = [(np.sort(np.setdiff1d(order, order[i::TRAININGS])),
+    order = _dealt(learn.targets('cpu'), count)
+    splits = [(np.setdiff1d(order, order[i::TRAININGS]),
                np.sort(order[i::TRAININGS])) for i in range(TRAININGS)]
     if not held_out:
         splits = [(np.arange(count), np.arange(len(test.looked.indices)))
@@ -89,8 +90,9 @@ def _probe(teacher: Any, learn: Part, test: Part,
     targets = learn.targets(device)
     x = features_at(teacher, learn.looked, t, [tap], targets.rows,
                     device=device)[tap]
+    # of all images: in fewer some class may have none to be predicted by
+    ridge, _ = best_ridge(x, targets)
     mine, x_kept = _select(targets, x, kept)
-    ridge, _ = best_ridge(x_kept, mine)
     coefficients, intercept = ridge_fit(
         x_kept.flatten(1, 2), grouped(mine.values, len(kept)), ridge,
         grouped(mine.mask, len(kept)))
@@ -101,6 +103,15 @@ def _probe(teacher: Any, learn: Part, test: Part,
     predicted = x.flatten(0, 1).double() @ coefficients + intercept
     scores = targets.score(targets.values - predicted)
     return scores.view(x.shape[:2]).mean(1).cpu()
+
+
+def _dealt(targets: Targets, count: int) -> np.ndarray:
+    """The images in an order to be dealt from, class by class, (N,)."""
+    order = np.random.permutation(count)
+    if targets.kind != 'class':
+        return order
+    classes = targets.values[:, 0].argmax(1).view(count, -1)[:, 0].numpy()
+    return order[np.argsort(classes[order], kind='stable')]
 
 
 def _select(targets: Targets, x: Tensor, kept: np.ndarray) -> tuple:

@@ -20,7 +20,7 @@ from .looked_images import (
     view_images,
 )
 
-LEAST_IMAGES = 6
+LEAST_IMAGES = 10
 DRAWS = 2000  # of the bootstrap
 BLOCK = re.compile(r'(mid_block|up_blocks\.\d+)\.resnets\.\d+')
 
@@ -39,7 +39,7 @@ def will_it_pay(cfg: Config,
     At each tap and time step a ridge regression reads the labels from z(t),
     of images that it was not fitted to. At the best of them it is compared
     with the student, trained shortly from scratch on the same images: both
-    without the same third of them, which they then predict, or on all of
+    without the same fifth of them, which they then predict, or on all of
     them where there are validation images to predict. The images that are
     predicted do not choose the tap and the time step.
 
@@ -53,7 +53,7 @@ def will_it_pay(cfg: Config,
         num_times (int): Time steps. Defaults to 20.
         num_images (int): Labelled images at most. Defaults to 256.
         views (int): Of each image. Defaults to 4.
-        steps (int): Of each of the 3 trainings from scratch. Defaults to 300.
+        steps (int): Of each of the 5 trainings from scratch. Defaults to 300.
         device (torch.device): For all of it. Defaults to the CPU.
         progress (Callable): Wraps what is gone through, given its name.
 
@@ -65,7 +65,7 @@ def will_it_pay(cfg: Config,
         or ``'open'``, and ``advice``.
 
     Raises:
-        ValueError: If the config is not of stage 1, has fewer than 6 labelled
+        ValueError: If the config is not of stage 1, has fewer than 10 labelled
             images, or a tap does not exist.
     """
     model, taps = _build(cfg, taps, device)

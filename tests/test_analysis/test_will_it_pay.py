@@ -79,6 +79,6 @@ def test_too_few_labels(load_config):
     init_default_scope('mmpretrain')
     unlabelled, labelled = cfg.train_dataloader.dataset.datasets
     unlabelled.labels_per_class = labelled.dataset.labels_per_class = 1
-    with pytest.raises(ValueError, match='at least 6 labelled images.*of no '
+    with pytest.raises(ValueError, match='at least 10 labelled images.*of no '
                        'class a single one.*has 0'):
         will_it_pay(cfg, ['mid_block.resnets.1'], num_times=2)

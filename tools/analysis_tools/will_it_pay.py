@@ -38,8 +38,8 @@ def parse_args(argv=None):
         'the config (default: as it says)')
     parser.add_argument(
         '--val', help='config whose `val_dataloader.dataset` is to be '
-        'predicted, for a surer answer (default: each third of the labelled '
-        'images, by the other two)')
+        'predicted, for a surer answer (default: each fifth of the labelled '
+        'images, by the others)')
     parser.add_argument(
         '--taps', nargs='+', help='teacher taps to compare (default: the '
         'config\'s own, and the first and last residual block of the middle '
@@ -51,10 +51,10 @@ def parse_args(argv=None):
     parser.add_argument('--views', type=int, default=4,
                         help='of each image (default: %(default)s)')
     parser.add_argument('--steps', type=int, default=300,
-                        help='of each of the 3 trainings from scratch '
+                        help='of each of the 5 trainings from scratch '
                         '(default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0,
-                        help='draws the views, thirds and first weights '
+                        help='draws the views, fifths and first weights '
                         '(default: %(default)s)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction,
