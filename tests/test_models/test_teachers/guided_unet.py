@@ -102,13 +102,17 @@ class Block(nn.Sequential):
 
 
 class GuidedUNet(nn.Module):
-    """The network by guided-diffusion's own flags, each of them given."""
+    """The network by guided-diffusion's own flags, each of them given.
+
+    Those of the noise, of training and of sampling change nothing here.
+    """
 
     def __init__(self, image_size, num_channels, num_res_blocks, channel_mult,
                  attention_resolutions, num_heads=4, num_head_channels=-1,
                  resblock_updown=False, use_scale_shift_norm=True,
                  use_new_attention_order=False, class_cond=False,
-                 learn_sigma=False, noise_schedule='linear'):
+                 learn_sigma=False, num_heads_upsample=-1, **others):
+        assert num_heads_upsample == -1
         super().__init__()
         self.base = num_channels
         emb = 4 * num_channels
