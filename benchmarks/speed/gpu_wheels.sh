@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Gathers, as wheels for Python 3.12 on Linux, x86-64, what requirements/gpu.txt
 # needs and a machine without a package index lacks.
-# usage: benchmarks/gpu_wheels.sh DIR [THERE]
+# usage: benchmarks/speed/gpu_wheels.sh DIR [THERE]
 # THERE: a file with what `python -m pip freeze` prints on that machine; by
 # default requirements/gpu_there.txt
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n 's/^# //p' "$0"; exit 2; }
 dir=$(realpath -m "$1")
-there=$(realpath "${2:-$(dirname "$0")/../requirements/gpu_there.txt}")
-cd "$(dirname "$0")/.."
+there=$(realpath "${2:-$(dirname "$0")/../../requirements/gpu_there.txt}")
+cd "$(dirname "$0")/../.."
 most=60000000  # bytes, with the checkout
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
