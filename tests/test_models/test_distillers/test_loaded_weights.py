@@ -116,7 +116,10 @@ def test_with_the_hook(build, classifier, joint, tmp_path, monkeypatch):
     """It says what of a joint model a plain checkpoint does not hold."""
     from mmengine.runner import IterBasedTrainLoop
 
-    from repfusion_mm.hooks import PretrainedCheckHook, pretrained_check_hook
+    from repfusion_mm.engine.hooks import (
+        PretrainedCheckHook,
+        pretrained_check_hook,
+    )
     said = []
     monkeypatch.setattr(pretrained_check_hook, 'print_log',
                         lambda text, *args: said.append(text))

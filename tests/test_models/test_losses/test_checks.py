@@ -37,8 +37,10 @@ def test_no_count(value):
 
 
 def test_too_few_images():
-    check_images(nn.ReLU(), 3, least=3)
+    loss = nn.ReLU()
+    loss.least_images = 3
+    check_images(loss, 3)
     with pytest.raises(ValueError, match=r'connections.loss. ReLU .*at least '
                                          r'3 a process, got 2.*'
                                          r'train_dataloader.batch_size'):
-        check_images(nn.ReLU(), 2, least=3)
+        check_images(loss, 2)
