@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from repfusion_mm import launch
+from repfusion_mm.engine import launch
 from repfusion_mm.engine.launch import (
     find_device,
     pin_for_gpus_only,
