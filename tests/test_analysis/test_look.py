@@ -71,6 +71,15 @@ def test_classes(samples):
     assert best_of(found)[0] == 'map'
 
 
+def test_left_out_images_are_not_known_by_their_absence(samples):
+    """Where features tell nothing, a tenth of ten classes is right."""
+    images, _ = colours(200, 1)
+    labels = torch.arange(200) % 10
+    found = look(Teacher(), looked(images, samples(labels.tolist())),
+                 [100, 200, 300], ['noise'])['noise']
+    assert 0.05 < found.scores.mean() < 0.16
+
+
 def test_views_of_an_image_are_left_out_together(samples):
     # noise that the views share says nothing of other images
     class Memory(Teacher):
