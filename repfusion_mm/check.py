@@ -15,7 +15,6 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Callable, Dict, List, Optional
 
 import torch
-from mmengine.structures import InstanceData, PixelData
 
 from repfusion_mm.engine.launch import lost_gpu
 
@@ -96,6 +95,7 @@ def mmpretrain_step() -> tuple:
 def mmseg_step() -> tuple:
     """A joint segmentor, and two masks."""
     import mmseg.models  # noqa: F401
+    from mmengine.structures import PixelData
     from mmseg.structures import SegDataSample
     model = _joint(dict(
         type='mmseg.EncoderDecoder',
@@ -115,6 +115,7 @@ def mmseg_step() -> tuple:
 def mmpose_step() -> tuple:
     """A joint pose estimator, and two heatmaps of one keypoint."""
     import mmpose.models  # noqa: F401
+    from mmengine.structures import InstanceData, PixelData
     from mmpose.structures import PoseDataSample
     model = _joint(dict(
         type='mmpose.TopdownPoseEstimator',

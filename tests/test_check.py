@@ -1,4 +1,8 @@
 """`python -m repfusion_mm.check`."""
+import os
+import subprocess
+import sys
+
 import pytest
 
 from repfusion_mm import check
@@ -40,3 +44,26 @@ def test_no_library(monkeypatch, capsys):
     assert check.main() == 0
     assert 'pip install onedl-mmpretrain' in \
         ' '.join(capsys.readouterr().out.split())
+
+
+ALONE = """
+import sys
+for name in ('mmengine', 'mmcv', 'mmpretrain', 'mmseg', 'mmdet', 'mmpose'):
+    sys.modules[name] = None  # cannot be imported
+from repfusion_mm import check
+version = check.version
+def none_of_openmmlab(name):
+    if 'mm' in name.replace('repfusion_mm', ''):
+        raise check.PackageNotFoundError
+    return version(name)
+check.version = none_of_openmmlab
+sys.exit(check.main())
+"""
+
+
+def test_beside_nothing(root):
+    done = subprocess.run(
+        [sys.executable, '-c', ALONE], text=True, capture_output=True,
+        env={**os.environ, 'PYTHONPATH': str(root)})
+    assert done.returncode == 0, done.stderr
+    assert 'pip install onedl-mmpretrain' in ' '.join(done.stdout.split())
