@@ -1,4 +1,7 @@
 """What `pip install` brings, as OpenMMLab's packages do: configs and tools."""
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,6 +35,19 @@ def test_wheel(installed, root):
                if not name.startswith('.mim')}
     assert modules == {name for name in files(root / 'repfusion_mm')
                        if not name.startswith('.mim')}
+
+
+@pytest.mark.slow
+def test_beside_what_is_there(installed):
+    """Installing the wheel changes no package of OpenMMLab's, nor others."""
+    wheel, = installed.parent.glob('*.whl')
+    done = subprocess.run(
+        [sys.executable, '-m', 'pip', 'install', '--dry-run', '--no-index',
+         '--quiet', '--disable-pip-version-check', '--report', '-', wheel],
+        text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert [one['metadata']['name'].replace('-', '_') for one
+            in json.loads(done.stdout)['install']] == ['repfusion_mm']
 
 
 @pytest.mark.slow
