@@ -12,7 +12,7 @@ from .distiller import Distiller
 from .loaded_weights import PARTS, refuse_foreign, take_as_task
 from .student import prepare_student
 from .task_heads import ignore_index_of, mask_classes_of
-from .task_losses import check_task_masks, task_losses
+from .task_losses import check_task_labels, task_losses
 
 
 @MODELS.register_module()
@@ -241,7 +241,7 @@ class JointRepFusion(Distiller):
                 ids are named.
         """
         super().check_samples(data_samples)
-        check_task_masks(self.task, data_samples)
+        check_task_labels(self.task, data_samples)
         note_labelled(data_samples, self._ignore_index)
 
     def _check_ignore_index(self) -> None:

@@ -7,6 +7,7 @@ from mmengine.dist import get_world_size, is_distributed
 from torch import Tensor, nn
 
 from ..labels import any_label, check_masks, labelled_mask
+from ..labels.checks import check_classes, file_of
 from ..utils.all_processes import sum_of_all
 from .kept_buffers import kept_buffers
 from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows
@@ -46,11 +47,11 @@ def task_losses(task: nn.Module, inputs: Tensor, features: Any,
             for name, loss in losses.items()}
 
 
-def check_task_masks(task: nn.Module, data_samples: Sequence) -> None:
-    """Refuse masks of a segmentor that hold what is no class.
+def check_task_labels(task: nn.Module, data_samples: Sequence) -> None:
+    """Refuse masks of a segmentor, or labels of a classifier, of no class.
 
     Args:
-        task (nn.Module): Of any library; one without masks passes.
+        task (nn.Module): Of any library; one of neither kind passes.
         data_samples (Sequence): Of a batch; those on a GPU pass.
 
     Raises:
@@ -60,6 +61,13 @@ def check_task_masks(task: nn.Module, data_samples: Sequence) -> None:
     if num_classes is not None:
         check_masks(data_samples, num_classes, ignore_index_of(task),
                     key='task.decode_head')
+    num_classes = getattr(getattr(task, 'head', None), 'num_classes', None)
+    if not isinstance(num_classes, int):
+        return
+    for sample in data_samples:
+        if sample.get('gt_label') is not None:
+            check_classes(sample.gt_label, num_classes, 'task.head',
+                          file_of(sample))
 
 
 def _labelled_losses(task: Any, inputs: Tensor, features: Any,
@@ -115,7 +123,7 @@ def _losses_of(task: Any, inputs: Tensor, features: Any,
             losses = task.loss(inputs, data_samples)
     except (IndexError, RuntimeError):
         # of a wrong class id PyTorch says that it is out of bounds
-        check_task_masks(task, data_samples)
+        check_task_labels(task, data_samples)
         raise
     if not asked:
         raise RuntimeError(

@@ -8,12 +8,17 @@ from .mask_ids import mask_ids
 UNLABELLED_PIXEL = 255  # mmseg's default; a head may have another
 
 
-def check_classes(labels: Tensor, num_classes: int) -> None:
+def check_classes(labels: Tensor, num_classes: int, key: str = 'reward',
+                  owner: str = '') -> None:
     """Refuse class indices that are no class; those on a GPU pass.
 
     Args:
         labels (Tensor): Of any shape, -1 where a sample is unlabelled.
-        num_classes (int): As in the reward that reads them.
+        num_classes (int): As in what reads them.
+        key (str): The config key of that, for the error message. Defaults to
+            ``'reward'``.
+        owner (str): What to call the image, for the error message. Defaults
+            to ``''``.
 
     Raises:
         ValueError: If there is another index.
@@ -24,8 +29,9 @@ def check_classes(labels: Tensor, num_classes: int) -> None:
     wrong = labels[(labels < -1) | (labels >= num_classes)]
     if len(wrong):
         raise ValueError(
-            f'`gt_label` is {int(wrong[0])}, but `reward.num_classes` is '
-            f'{num_classes}: expected 0 to {num_classes - 1}, or -1 where the '
+            f'`gt_label` {"of " + owner + " " if owner else ""}is '
+            f'{int(wrong[0])}, but `{key}.num_classes` is {num_classes}: '
+            f'expected 0 to {num_classes - 1}, or -1 where the '
             'image is unlabelled')
 
 

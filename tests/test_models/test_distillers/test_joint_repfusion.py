@@ -499,3 +499,12 @@ def test_unknown_tap(joint):
 def test_wrong_task(joint):
     with pytest.raises(ValueError, match='`task`.*Linear.*extract_feat'):
         joint(torch.nn.Linear(1, 1))
+
+
+def test_label_of_no_class(joint, batch):
+    """On a GPU its loss would end the process."""
+    module = joint('cls')
+    module.check_samples(batch('cls', [0, 9, -1])['data_samples'])
+    with pytest.raises(ValueError, match='`gt_label` of a DataSample is 10, '
+                       'but `task.head.num_classes` is 10: expected 0 to 9'):
+        module.check_samples(batch('cls', [0, 10])['data_samples'])
