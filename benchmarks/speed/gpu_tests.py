@@ -1,8 +1,10 @@
 """Runs the tests that need a GPU, and writes down each as it ends.
 
-A run that was stopped goes on with what has not passed yet.
+Several at a time, where pytest-xdist is there. A run that was stopped goes on
+with what has not passed yet.
 usage: python -m benchmarks.speed.gpu_tests FOLDER [arguments of pytest ...]
 """
+import importlib.util
 import json
 import os
 import sys
@@ -12,6 +14,8 @@ import pytest
 
 from benchmarks.lib.plan import ROOT
 from benchmarks.lib.versions import versions, without_folders
+
+PROCESSES = 8  # each holds a GPU context of half a GiB
 
 
 class Outcomes:
@@ -27,11 +31,10 @@ class Outcomes:
         self.tests = {row.pop('test'): row for row in map(json.loads, lines)
                       if row['phase'] != 'collect'}  # which is tried again
 
-    def pytest_collection_modifyitems(self, config, items):
-        done = [item for item in items if self.tests.get(
-            item.nodeid, {}).get('outcome') == 'passed']
-        items[:] = [item for item in items if item not in done]
-        config.hook.pytest_deselected(items=done)
+    def passed(self):
+        """Arguments that leave out what has passed."""
+        return [f'--deselect={name}' for name, row in self.tests.items()
+                if row['outcome'] == 'passed']
 
     def pytest_collectreport(self, report):
         if report.failed:
@@ -64,6 +67,14 @@ def gpu_tests():
         if 'pytest.mark.gpu' in path.read_text())]
 
 
+def processes():
+    """Arguments for several processes, without any other plugin."""
+    os.environ['PYTEST_DISABLE_PLUGIN_AUTOLOAD'] = '1'  # of whoever is there
+    if importlib.util.find_spec('xdist') is None:
+        return []
+    return ['-p', 'xdist.plugin', '-n', str(PROCESSES)]
+
+
 def main(argv=None):
     folder, *chosen = sys.argv[1:] if argv is None else argv
     folder = Path(folder).absolute()
@@ -71,7 +82,8 @@ def main(argv=None):
     outcomes = Outcomes(folder / 'outcomes.jsonl')
     code = pytest.main(
         ['-v', '-p', 'no:cacheprovider', '--continue-on-collection-errors',
-         *(chosen or gpu_tests())], plugins=[outcomes])
+         *processes(), *outcomes.passed(), *(chosen or gpu_tests())],
+        plugins=[outcomes])
     (folder / 'result.json').write_text(json.dumps(dict(
         counts=outcomes.counts(), tests=outcomes.tests,
         versions=versions()), indent=1))
