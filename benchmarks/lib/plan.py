@@ -1,5 +1,6 @@
 """A study as a plan of small jobs, each run once."""
 import contextlib
+import fcntl
 import hashlib
 import importlib.util
 import json
@@ -21,17 +22,22 @@ class Plan:
     A job that is found finished, with the same inputs, is not run again, so a
     study that was stopped goes on where it was. The code is an input of every
     job: what is behind its config and the tools that it runs, or, without a
-    config, all of the package.
+    config, all of the package. Several processes may share a folder: a job
+    that one of them runs is waited for by the others.
 
     Args:
         out (str): Folder of the study.
         *inputs (bytes): What else every job depends on.
+        records (Path, optional): The ``<out>/records.jsonl`` of an earlier
+            machine: what it holds with the same inputs is not run again.
     """
 
-    def __init__(self, out, *inputs):
+    def __init__(self, out, *inputs, records=None):
         self.out = Path(out)
         self.jobs = self.out / 'jobs'
         self.jobs.mkdir(parents=True, exist_ok=True)
+        self.records = {(found['name'], found['key']): found
+                        for found in map(json.loads, _lines(records))}
         digest = hashlib.sha256()
         for one in inputs:
             digest.update(one)
@@ -46,7 +52,8 @@ class Plan:
             totals[stage] = totals.get(stage, 0) + seconds
         return totals
 
-    def once(self, name, stage, inputs, run, config=None, tools=()):
+    def once(self, name, stage, inputs, run, config=None, tools=(),
+             before=None, record=False):
         """Run a job, or take its result if it was run with these inputs.
 
         Args:
@@ -59,26 +66,32 @@ class Plan:
                 for a job that may depend on any code, such as a test run.
             tools (Sequence[str]): Those of :func:`tool` that it runs on the
                 config.
+            before (Callable, optional): Runs the job that it starts from, if
+                it is not finished; ``run`` is given what that returns.
+            record (bool): Whether the result says all by itself, and is kept
+                in ``<out>/records.jsonl``, too. Defaults to False.
 
         Returns:
             tuple: The result, and the key of the job's inputs.
         """
         key = self.key(inputs, config, tools)
-        found = self.finished(name, key)
-        if found:
-            self.took(name, stage, found['seconds'])
-            return found['result'], key
-        self._forget_others(name, key)
-        start = time.time()
-        with quiet(self.out / 'log.txt'):
-            result = run()
-        seconds = time.time() - start
-        self.took(name, stage, seconds)
-        partial = self.jobs / f'{name}.partial'
-        partial.write_text(json.dumps(
-            dict(key=key, seconds=seconds, result=result)))
-        os.replace(partial, self.jobs / f'{name}.json')
-        return result, key
+        with locked(self.jobs / f'{name}.lock'):
+            found = self.finished(name, key)
+            if not found:
+                given = [before()] if before else []
+                self._forget_others(name, key)
+                start = time.time()
+                with quiet(self.out / 'log.txt'):
+                    result = run(*given)
+                found = dict(key=key, seconds=time.time() - start,
+                             result=result)
+                partial = self.jobs / f'{name}.partial'
+                partial.write_text(json.dumps(found))
+                os.replace(partial, self.jobs / f'{name}.json')
+        if record:
+            self._record(dict(name=name, **found))
+        self.took(name, stage, found['seconds'])
+        return found['result'], key
 
     def key(self, inputs, config=None, tools=()):
         """What stands for a job's inputs, the code among them."""
@@ -93,7 +106,10 @@ class Plan:
         """The record of a job that was run with this key, or None."""
         record = self.jobs / f'{name}.json'
         found = json.loads(record.read_text()) if record.exists() else None
-        return found if found and found['key'] == key else None
+        if not (found and found['key'] == key):
+            found = self.records.get((name, key))
+        return found and {part: found[part]
+                          for part in ('key', 'seconds', 'result')}
 
     def took(self, name, stage, seconds):
         """Count the seconds of a job, once."""
@@ -112,6 +128,13 @@ class Plan:
         stopped = (folder / 'last_checkpoint').exists()
         return folder, ['--resume'] if stopped else []
 
+    def _record(self, found):
+        path, line = self.out / 'records.jsonl', json.dumps(found)
+        with locked(path.with_suffix('.lock')):
+            if line not in _lines(path):
+                with open(path, 'a') as file:
+                    file.write(line + '\n')
+
     def _forget_others(self, name, key):
         """Keep what a stopped run of the very same job left, and no more."""
         folder = self.jobs / name
@@ -120,6 +143,19 @@ class Plan:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
             mark.write_text(key)
+
+
+def _lines(path):
+    """Of a file that may not be there."""
+    return path.read_text().splitlines() if path and path.exists() else []
+
+
+@contextlib.contextmanager
+def locked(path):
+    """Wait until no other process has this file locked, and lock it."""
+    with open(path, 'w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, too
+        yield
 
 
 def start(name, threads):

@@ -1,3 +1,4 @@
+import fcntl
 import json
 import sys
 import warnings
@@ -124,7 +125,8 @@ def test_interrupted_while_it_is_recorded(module, tmp_path, monkeypatch):
     assert not list(plan.jobs.glob('*.json'))
     assert plan.once('name', 'stage', [], job)[0] == 1
     assert job.runs == 2
-    assert [path.name for path in plan.jobs.glob('name.*')] == ['name.json']
+    assert {path.name for path in plan.jobs.glob('name.*')} == {
+        'name.json', 'name.lock'}
 
 
 def test_seconds(module, tmp_path, monkeypatch):
@@ -188,3 +190,84 @@ def test_tool(module):
     with pytest.raises(SystemExit) as done:
         module.tool('train')(['--help'])
     assert done.value.code == 0
+
+
+def test_records_outlive_the_machine(module, tmp_path):
+    job, weights = Job(80.), Job('weights.pth')
+
+    def study(out, records=None, key='x'):
+        plan = module.Plan(tmp_path / out, records=records)
+        return plan.once('score', 'test', [key], lambda _: job(),
+                         before=weights, record=True), plan
+
+    (first, key), plan = study('one')
+    record = plan.out / 'records.jsonl'
+    line = json.loads(record.read_text())
+    assert (line['name'], line['key'], line['result']) == ('score', key, 80.)
+    # elsewhere: neither it nor what it starts from is run again
+    kept = record.rename(tmp_path / 'kept.jsonl')
+    (again, _), plan = study('two', kept)
+    assert again == first and (job.runs, weights.runs) == (1, 1)
+    assert plan.seconds == {'test': line['seconds']}
+    # its own records hold it too, once
+    study('two', kept)
+    assert (plan.out / 'records.jsonl').read_text() == kept.read_text()
+    # of a job with other inputs it says nothing
+    study('two', kept, 'y')
+    assert (job.runs, weights.runs) == (2, 2)
+    # and without a record, or with one that is not there, it is run
+    study('three')
+    study('four', tmp_path / 'none.jsonl')
+    assert (job.runs, weights.runs) == (4, 4)
+
+
+def test_only_what_is_asked_for_is_recorded(module, tmp_path):
+    plan = module.Plan(tmp_path)
+    plan.once('weights', 'distill', [], Job('weights.pth'))
+    assert not (tmp_path / 'records.jsonl').exists()
+
+
+def test_a_finished_job_that_was_not_recorded(module, tmp_path):
+    plan = module.Plan(tmp_path)
+    plan.once('a', 'test', [], Job(1), record=True)
+    plan.once('b', 'test', [], Job(2), record=True)
+    record = tmp_path / 'records.jsonl'
+    before = record.read_text().splitlines()
+    record.write_text(before[1] + '\n')  # killed before it wrote the first
+    plan.once('a', 'test', [], Job(1), record=True)
+    assert sorted(record.read_text().splitlines()) == sorted(before)
+
+
+def test_seconds_of_a_job_are_its_own(module, tmp_path, monkeypatch):
+    clock = iter([0., 5., 10., 11.])
+    monkeypatch.setattr(module.time, 'time', lambda: next(clock))
+    plan = module.Plan(tmp_path)
+    plan.once('second', 'finetune', [], lambda given: given,
+              before=lambda: plan.once('first', 'distill', [], Job(1))[0])
+    assert plan.seconds == dict(distill=5., finetune=1.)
+
+
+def test_a_job_is_locked_while_it_is_looked_up_and_run(module, tmp_path,
+                                                       monkeypatch):
+    """So another process that shares the folder waits, and then finds it."""
+    plan, locked = module.Plan(tmp_path), []
+    finished = plan.finished
+
+    def try_lock():
+        with open(plan.jobs / 'name.lock', 'w') as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locked.append(False)
+            except BlockingIOError:
+                locked.append(True)
+
+    def look_up(*args):
+        try_lock()
+        return finished(*args)
+
+    monkeypatch.setattr(plan, 'finished', look_up)
+    plan.once('name', 'stage', [], try_lock)
+    plan.once('name', 'stage', [], try_lock)
+    assert locked == [True, True, True]
+    try_lock()
+    assert not locked[-1]
