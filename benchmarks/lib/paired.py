@@ -1,6 +1,23 @@
 """Differences between two arms that saw the same seeds."""
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
+
+
+class Criterion(NamedTuple):
+    """What decides: a one-sided 95 percent bound of a paired difference.
+
+    Attributes:
+        of (str): The arm.
+        over (tuple[str]): What it is compared with; of several the one with
+            the best mean.
+        above (float): The bound of (of - over) must lie above it; where
+            lower is better, that of (over - of).
+    """
+    of: str
+    over: tuple
+    above: float
 
 
 def paired_difference(one, other):
@@ -20,6 +37,24 @@ def paired_difference(one, other):
     interval = stats.ttest_1samp(gain, 0).confidence_interval()
     return round(float(gain.mean()), 2), [round(float(end), 2)
                                           for end in interval]
+
+
+def lower_bound(one, other):
+    """One-sided 95 percent bound of the mean of one minus the other.
+
+    Args:
+        one (Sequence[float]): A figure for each seed.
+        other (Sequence[float]): Alike, of the same seeds.
+
+    Returns:
+        float, optional: By Student's t; None for a single seed.
+    """
+    gain = np.subtract(one, other)
+    if len(gain) < 2:
+        return None
+    low = stats.ttest_1samp(gain, 0, alternative='greater'
+                            ).confidence_interval().low
+    return round(float(low), 2)
 
 
 def interval_text(interval):

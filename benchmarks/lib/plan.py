@@ -23,7 +23,8 @@ class Plan:
     study that was stopped goes on where it was. The code is an input of every
     job: what is behind its config and the tools that it runs, or, without a
     config, all of the package. Several processes may share a folder: a job
-    that one of them runs is waited for by the others.
+    that one of them runs is waited for by the others, or, where ``waits`` is
+    False, is a BlockingIOError to them.
 
     Args:
         out (str): Folder of the study.
@@ -31,6 +32,8 @@ class Plan:
         records (Path, optional): The ``<out>/records.jsonl`` of an earlier
             machine: what it holds with the same inputs is not run again.
     """
+
+    waits = True
 
     def __init__(self, out, *inputs, records=None):
         self.out = Path(out)
@@ -75,7 +78,7 @@ class Plan:
             tuple: The result, and the key of the job's inputs.
         """
         key = self.key(inputs, config, tools)
-        with locked(self.jobs / f'{name}.lock'):
+        with locked(self.jobs / f'{name}.lock', self.waits):
             found = self.finished(name, key)
             if not found:
                 given = [before()] if before else []
@@ -151,10 +154,18 @@ def _lines(path):
 
 
 @contextlib.contextmanager
-def locked(path):
-    """Wait until no other process has this file locked, and lock it."""
+def locked(path, waits=True):
+    """Lock a file, which ends with the process, too.
+
+    Args:
+        path (Path): The file.
+        waits (bool): Until no other process has locked it. Defaults to True.
+
+    Raises:
+        BlockingIOError: If another has, and it is not waited for.
+    """
     with open(path, 'w') as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # ends with the process, too
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         yield
 
 

@@ -1,58 +1,84 @@
 """RepFusion and its baselines on CIFAR-10, with few and with all labels.
 
-A diffusion model is trained on the training images, without labels. For each
-share of labels and each seed a backbone is distilled by each arm, fine-tuned
+A diffusion model is trained on the training images, without labels, or taken
+from --dpm. Before all arms the tap is chosen by will_it_pay, with the labels
+of a seed that is not reported; the fixed t, by a linear probe and by trials of
+its first ones, and for scratch and distilled alike the learning rate and the
+length of the fine-tuning, on validation images, by the same seed. Then for
+each seed and number of labels a backbone is distilled by each arm, fine-tuned
 on the labelled images and tested on the official test images. All arms of a
-seed see the same batches and labels, and all distilled ones have the same
-budget; scratch_long fine-tunes for as many steps as they take in both stages.
-Which fixed t is the best one is decided on validation images, for the middle
-share of labels, by a seed that is not reported.
-Everything runs from the public configs; finished jobs are kept in <out>/jobs
-and not run again.
+seed see the same labels, and all distilled ones have the same budget; a stage
+1 that reads no labels is run once a seed.
+
+Everything runs from the public configs, from a feature bank of 20 time bins;
+finished jobs are kept in <out>/jobs and not run again, nor are those whose
+scores are among benchmarks/results.
 """
 import copy
+import functools
 import random
-import shutil
 from pathlib import Path
 
+import numpy as np
+
+from benchmarks.lib import image_array  # noqa: F401, registers it
+from benchmarks.lib.paired import Criterion
 from benchmarks.studies.cifar10_sizes import SIZES
-from benchmarks.studies.study import Study, make_parser, parse, run_study
+from benchmarks.studies.run import run_study
+from benchmarks.studies.study import (
+    SELECTION_SEED,
+    Study,
+    make_parser,
+    parse,
+)
+from benchmarks.studies.teacher_jobs import (
+    FilledBank,
+    GivenDPM,
+    TrainedDPM,
+    choose_tap,
+    probe_times,
+)
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog',
            'horse', 'ship', 'truck')
 ARMS = dict(
     scratch=None,
     scratch_long=None,
-    classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10',
-    fixed='repfusion-fixed_resnet18_1xb128-200e_cifar10',
-    bank='repfusion-bank_resnet18_1xb128-200e_cifar10',
+    t0='repfusion-fixed_resnet18_1xb128-200e_cifar10',
     uniform='repfusion-uniform_resnet18_1xb128-200e_cifar10',
+    fixed='repfusion-fixed_resnet18_1xb128-200e_cifar10',
     reinforced='repfusion_resnet18_1xb128-200e_cifar10',
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
-    contrastive='repfusion-contrastive_resnet18_1xb128-200e_cifar10')
+    classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10')
+BIN = 50  # time steps, 20 bins
+MIDDLES = list(range(BIN // 2, 1000, BIN))
+CRITERIA = (
+    Criterion('reinforced', ('scratch', 'scratch_long'), 3.),
+    Criterion('reinforced', ('fixed', ), -1.))
 
 
-def list_images(folder, out, train_per_class, val_per_class, test_per_class):
-    """Write train.txt, val.txt and test.txt for ``CustomDataset``.
+def write_images(folder, out, image_size, train_per_class, val_per_class,
+                 test_per_class):
+    """Decode the images once: train.npz, val.npz and test.npz.
 
     Args:
         folder (str): With ``train/<class>/`` and ``test/<class>/``.
         out (Path): Where to.
+        image_size (int): To which they are resized, in pixels.
         train_per_class (int): Training images of each class.
         val_per_class (int): Validation images of each class, the last ones
             of training.
         test_per_class (int): Test images of each class.
 
     Returns:
-        str: All of it, as an input of the jobs.
+        str: What was taken, as an input of the jobs.
     """
-    lists = dict(train=[], val=[], test=[])
+    splits = dict(train=[], val=[], test=[])
     for label, name in enumerate(CLASSES):
         found = {}
         for split in ('train', 'test'):
             found[split] = sorted(
-                str(path.relative_to(folder))
-                for path in Path(folder, split, name).glob('*')
+                path for path in Path(folder, split, name).glob('*')
                 if path.suffix in ('.jpg', '.png'))
             least = val_per_class + 1 if split == 'train' else 1
             if len(found[split]) < least:
@@ -64,68 +90,87 @@ def list_images(folder, out, train_per_class, val_per_class, test_per_class):
         train = found['train'][:-val_per_class][:train_per_class]
         for split, paths in (('train', train), ('val', val),
                              ('test', found['test'][:test_per_class])):
-            lists[split] += [f'{path} {label}' for path in paths]
-    out.mkdir(parents=True, exist_ok=True)
-    for split, lines in lists.items():
-        random.Random(0).shuffle(lines)
-        (out / f'{split}.txt').write_text('\n'.join(lines))
-    return str(lists)
+            splits[split] += [(path, label) for path in paths]
+    for split, pairs in splits.items():
+        random.Random(0).shuffle(pairs)
+        file = out / f'{split}.npz'
+        if not file.exists():  # processes may do so at once
+            _decode(pairs, image_size, file)
+    return str({split: [(path.relative_to(folder).as_posix(), label)
+                        for path, label in pairs]
+                for split, pairs in splits.items()})
+
+
+def _decode(pairs, size, file):
+    import cv2
+    images = [cv2.imread(str(path))[..., ::-1] for path, _ in pairs]
+    images = np.stack([
+        image if image.shape[:2] == (size, size) else
+        cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
+        for image in images])
+    part = file.with_suffix('.part.npz')
+    np.savez(part, images=images, labels=[label for _, label in pairs])
+    part.rename(file)
 
 
 class Cifar10(Study):
     """The jobs of one run."""
     name = 'cifar10'
     arms = ARMS
-    left_out = ('bank', 'constant')
-    choices = dict(fixed='fixed_t', bank='fixed_t')
+    left_out = ('constant', 'classifier')
+    needs_labels = ('reinforced', 'constant', 'classifier')
+    labels_of = 'images of each class'
     sizes = SIZES
     metric = 'accuracy'
+    criteria = CRITERIA
 
     def __init__(self, args):
         size = self.sizes[args.size]
-        lists = list_images(
-            args.data, Path(args.out), size['images_per_class'],
+        out = Path(args.out)
+        out.mkdir(parents=True, exist_ok=True)
+        with_images = write_images(
+            args.data, out, size['image_size'], size['images_per_class'],
             size['val_per_class'], size['test_per_class'])
-        super().__init__(args, lists.encode())
+        super().__init__(args, with_images.encode())
 
     # --- configs ------------------------------------------------------------
     def loader(self, *args, **kwargs):
-        """All images have one size, so that the workers can stack them."""
+        """All images have one size, so that they can be stacked at once."""
         return dict(super().loader(*args, **kwargs),
                     collate_fn=dict(type='default_collate'))
+
+    def annotations(self, split):
+        return str((self.out / f'{split}.npz').absolute())
 
     def images(self, split, training):
         """Config of a data set of this study."""
         side = self.size['image_size']
-        resize = [] if side == 32 else [
-            dict(type='Resize', scale=side, interpolation='area')]
         augment = [
-            dict(type='RandomCrop', crop_size=side, padding=side // 8),
+            dict(type='RandomCrop', crop_size=side, padding=side // 8,
+                 padding_mode='reflect'),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),
         ] if training else []
         return dict(
-            type='CustomDataset', data_root=str(Path(self.args.data)),
-            ann_file=self.annotations(split),
+            type='repfusion_mm.ImageArray', ann_file=self.annotations(split),
             metainfo=dict(classes=CLASSES),
-            pipeline=[dict(type='LoadImageFromFile'), *resize, *augment,
-                      dict(type='PackInputs')])
+            pipeline=[*augment, dict(type='PackInputs')])
 
-    def few(self, percent, part, seed):
+    def few(self, labels, part, seed):
         """The labelled or the unlabelled part of the training images."""
-        per_class = self.size['images_per_class'] * percent // 100
         return dict(
             type='repfusion_mm.FewLabels', part=part, seed=seed,
-            labels_per_class=None if percent == 100 else per_class,
+            labels_per_class=None if labels == 'all' else labels,
             dataset=self.images('train', True))
 
-    def num_images(self, percent):
-        labelled = self.size['images_per_class'] * percent // 100
-        return labelled, self.size['images_per_class'] - labelled
+    def num_images(self, labels):
+        total = self.size['images_per_class']
+        labels = total if labels == 'all' else labels
+        return labels, total - labels
 
     def preprocess(self, cfg):
-        for place in (cfg, cfg.model):  # files are read as BGR
+        for place in (cfg, cfg.model):  # the images are RGB already
             if 'data_preprocessor' in place:
-                place.data_preprocessor.to_rgb = True
+                place.data_preprocessor.to_rgb = False
 
     def evaluation(self, split):
         return dict(
@@ -136,105 +181,148 @@ class Cifar10(Study):
     def score(self, metrics):
         return metrics['accuracy/top1']
 
-    def best_choice(self, arm, percent):
-        # a feature bank is compared with the same t without one
-        return super().best_choice('fixed', percent)
-
-    # --- jobs ---------------------------------------------------------------
+    # --- the teacher --------------------------------------------------------
+    @functools.cached_property
     def dpm(self):
-        """The diffusion model; returns its folder and the job's key."""
+        """The diffusion model."""
+        if self.args.dpm:
+            return GivenDPM(self.args.dpm)
         budget = self.size['dpm']
         cfg = self.config(
-            'dpm/unet_32px_cifar10.py', 'dpm',
-            self.few(0, 'unlabelled', 0), 0,
-            model=dict(denoiser=self.size['denoiser'], channel_order='bgr'),
+            'dpm/unet_32px_cifar10.py', 'dpm', self.few(0, 'unlabelled', 0),
+            0, model=dict(denoiser=self.size['denoiser'],
+                          channel_order='rgb'),
             optim_wrapper=dict(clip_grad=dict(max_norm=1.)),
             custom_hooks=[dict(type='EMAHook', momentum=budget['ema']),
                           dict(type='repfusion_mm.DPMExportHook')])
-        _, key = self.fit('dpm', 'dpm', cfg)
-        return str(self.jobs / 'dpm' / 'dpm'), key
+        return TrainedDPM(self, 'dpm', 'dpm', cfg)
 
-    def classifier(self, percent, seed):
-        """The supervised teacher, on the same labels: config, weights, key."""
+    def prepare(self):
+        """Diffusion model, tap and probe, before all else."""
+        if not self.args.dpm:
+            self.dpm.result()
+        self.probed_t()
+
+    @functools.cached_property
+    def tap(self):
+        """The teacher's tap, and all that was found with it."""
+        cfg = self._distillation('reinforced', self.args.labels[0],
+                                 SELECTION_SEED, tap='mid_block.resnets.1')
+        cfg.model.teacher = cfg.model.teacher.teacher  # at any tap
+        val = self.images('val', False)
+        return self.once(
+            'tap', 'choices', [self.dpm.key], lambda: choose_tap(cfg, val),
+            self.portable(cfg), record=True)[0]
+
+    @functools.cached_property
+    def _probe(self):
+        cfg = self._distillation('fixed', None, SELECTION_SEED, t=0)
+        cfg.model.teacher = cfg.model.teacher.teacher
+        tap = self.tap['tap']
+        return self.once(
+            'probe', 'choices', [self.dpm.key], lambda: probe_times(
+                cfg, self.images('val', False), tap, MIDDLES),
+            self.portable(cfg), record=True)[0]
+
+    def probed_t(self):
+        """The middles of the time bins, the best one by a probe first."""
+        scores = self._probe['score']
+        return sorted(MIDDLES, key=lambda t: -scores[MIDDLES.index(t)])
+
+    def record(self):
+        """What was chosen, for the report."""
+        return dict(self.choices.record(), tap=self.tap, probe=self._probe)
+
+    # --- jobs ---------------------------------------------------------------
+    def _distillation(self, arm, labels, seed, t=None, tap=None):
+        """The config of stage 1, from a diffusion model."""
+        tap = tap or self.tap['tap']
+        if labels is None:
+            dataset = self.few(0, 'unlabelled', 0)
+        else:
+            dataset = self.mixture(labels, seed, self.labelled_share)
+        teacher = dict(
+            pretrained=self.dpm.weights, input_range=(-1, 1),
+            image_size=self.size['image_size'], **self.size['teacher'])
+        model = dict(
+            backbone=self.size['student'], **self.size['student_switches'],
+            teacher=teacher, connections=[dict(
+                student_tap='out.-1', teacher_tap=tap,
+                loss=dict(type='repfusion_mm.HintLoss', pool=True))])
+        hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
+        if arm in ('reinforced', 'constant'):
+            model['time_sampler'] = dict(
+                num_bins=self.size['num_bins'], entropy_weight=0.3,
+                look=arm == 'reinforced')
+            model['reward'] = dict(hidden=())
+            hooks[0]['schedules'] = [dict(attribute='entropy_weight', end=0.)]
+        elif t is not None:
+            model['time_sampler'] = dict(t=t)
+        cfg = self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset, seed,
+                          model=model, custom_hooks=hooks)
+        stored = [0] if t == 0 else MIDDLES
+        cfg.model.teacher = dict(
+            type='repfusion_mm.BankedTeacher',
+            teacher=cfg.model.teacher.to_dict(), timesteps=stored,
+            bin_width=1 if t == 0 else BIN, channel_order='rgb',
+            bank=str(self.jobs / f'bank_{tap}_{len(stored)}'),
+            dataset=self.images('train', False))
+        return cfg
+
+    def _classifier(self, labels, seed):
+        """The supervised teacher, on the same labels."""
         change = copy.deepcopy(self.size['classifier'])
         model = dict(backbone=change, head=dict(
             in_channels=8 * change['base_channels'])) if change else {}
         cfg = self.config(
             'mmpretrain/resnet50_1xb128-200e_cifar10.py', 'finetune',
-            self.few(percent, 'labelled', seed), seed, model=model)
-        name = f'classifier_{percent}percent_seed{seed}'
-        weights, key = self.fit(name, 'classifier', cfg)
-        return str(self.jobs / name / f'{name}.py'), weights, key
+            self.few(labels, 'labelled', seed), seed, model=model)
+        return self.training(f'classifier_{labels}labels_seed{seed}',
+                             'classifier', cfg)
 
-    def distill(self, arm, percent, seed, choice=None):
-        """Stage 1; returns the checkpoint and the key of the job."""
-        dataset = self.mixture(percent, seed, self.labelled_share)
-        model = dict(backbone=self.size['student'])
+    def distill(self, arm, labels, seed, t=None):
+        """Stage 1."""
         if arm == 'classifier':
-            path, weights, after = self.classifier(percent, seed)
-            model['teacher'] = dict(model=path, checkpoint=weights,
-                                    image_size=self.size['image_size'])
-        else:
-            folder, after = self.dpm()
-            # as it was trained
-            model['teacher'] = dict(pretrained=folder, input_range=(-1, 1),
-                                    **self.size['teacher'])
-            model['connections'] = [dict(
-                student_tap='out.-1', teacher_tap=self.size['tap'],
-                loss=dict(type='repfusion_mm.HintLoss', pool=True))]
-        hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
-        if arm in ('reinforced', 'constant', 'contrastive'):
-            model['time_sampler'] = dict(
-                num_bins=self.size['num_bins'], entropy_weight=0.3)
-            hooks = [dict(
-                type='repfusion_mm.TimeSamplerHook',
-                schedules=[dict(attribute='entropy_weight', end=0.)])]
-        if arm in ('reinforced', 'constant'):
-            model['reward'] = dict(hidden=())
-        if arm in ('fixed', 'bank'):
-            model['time_sampler'] = dict(t=choice)
-        if arm == 'bank':  # one for all shares of labels and all seeds
-            model['teacher'] = dict(
-                teacher=model['teacher'], timesteps=[choice],
-                bank=str(self.jobs / 'dpm' / f'bank_t{choice}'),
-                dataset=dict(_delete_=True, **self.images('train', False)),
-                channel_order='bgr')
-        cfg = self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset, seed,
-                          model=model, custom_hooks=hooks)
-        name = self.job_name('distill', arm, percent, seed, choice)
-        return self.fit(name, 'distill', cfg, after=after)
+            before = self._classifier(labels, seed)
+            cfg = self.config(
+                f'distill/{ARMS[arm]}.py', 'distill',
+                self.mixture(labels, seed, self.labelled_share), seed,
+                model=dict(
+                    backbone=self.size['student'], teacher=dict(
+                        model=str(before.folder / f'{before.name}.py'),
+                        checkpoint=before.weights,
+                        image_size=self.size['image_size'])))
+            return self.stage_1(arm, labels, seed, t, cfg, before)
+        at = 0 if arm == 't0' else t
+        cfg = self._distillation(arm, labels, seed, at)
+        before = self.dpm
+        if self.args.fill and at != 0:
+            before = FilledBank(self, 'bank', self._distillation(
+                'uniform', None, SELECTION_SEED), before)
+        return self.stage_1(arm, labels, seed, t, cfg, before)
 
-    def finetune(self, arm, percent, seed, split='test', choice=None):
-        """Stage 2 and its test; returns the accuracy in percent, by name."""
-        changes, after, start, budget = {}, '', '', 'finetune'
-        backbone = copy.deepcopy(self.size['student'])
-        if arm == 'scratch_long':
-            budget = 'both'
-        elif arm != 'scratch':
-            checkpoint, after = self.distill(arm, percent, seed, choice)
-            backbone['init_cfg'] = dict(checkpoint=checkpoint)
+    def start_from(self, labels, seed, budget, first, show):
+        backbone, start = copy.deepcopy(self.size['student']), ''
+        if first is not None:
+            backbone['init_cfg'] = dict(checkpoint=first.weights)
             start = 'repfusion-init_'
+        model = dict(backbone=backbone)
         if self.size['student']:
-            changes['model'] = dict(
-                backbone=backbone,
-                head=dict(in_channels=8 * backbone['base_channels']))
-        else:
-            changes['model'] = dict(backbone=backbone)
-        cfg = self.config(
+            model['head'] = dict(in_channels=8 * backbone['base_channels'])
+        return self.config(
             f'mmpretrain/resnet18_{start}1xb128-200e_cifar10.py', budget,
-            self.few(percent, 'labelled', seed), seed, **changes)
-        name = self.job_name('finetune', arm, percent, seed, choice) + \
-            f'_{split}'
-        (scores, weights), _ = self.fit(name, 'finetune', cfg, split, after)
-        shutil.rmtree(Path(weights).parent, ignore_errors=True)
-        return scores
+            self.few(labels, 'labelled', seed), seed, model=model)
 
 
 def parse_args(argv=None):
-    return parse(make_parser(
+    parser = make_parser(
         __doc__, Cifar10,
         ('data/cifar10_images', 'folder with train/<class>/*.jpg (or .png) '
-         'and test/<class>/'), [1, 10, 100]), argv)
+         'and test/<class>/'), [10, 48])
+    parser.add_argument('--fill', action='store_true', help='compute all of '
+                        'the feature bank first, which a GPU does in a '
+                        'minute')
+    return parse(parser, argv)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,11 @@
-"""What the studies of single tasks share: configs, budgets, jobs, the loop."""
+"""What the studies of single tasks share: configs, budgets, arms."""
 import argparse
 import copy
-import gc
-import os
+import functools
 
-from benchmarks.lib.plan import ROOT, Plan, start, tool
+from benchmarks.lib.plan import ROOT, Plan, tool
+from benchmarks.studies.choices import Choices
+from benchmarks.studies.training import Training, portable
 
 SELECTION_SEED = 0  # makes the choices on validation; is not reported
 
@@ -16,7 +17,7 @@ def make_parser(doc, study, data, labels):
         doc (str): The study's description.
         study (type): The study, a subclass of :class:`Study`.
         data (str): Default and layout of ``--data``.
-        labels (Sequence[float]): Default of ``--labels``, in percent.
+        labels (Sequence[int]): Default of ``--labels``.
 
     Returns:
         argparse.ArgumentParser: For :func:`parse`.
@@ -24,19 +25,22 @@ def make_parser(doc, study, data, labels):
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     folder, layout = data
+    first = next(iter(study.sizes))
     parser.add_argument('--data', default=folder,
                         help=f'{layout} (default: %(default)s)')
-    parser.add_argument('--size', choices=list(study.sizes), default='smoke',
+    parser.add_argument('--dpm', help='a diffusion model, as a diffusers '
+                        'folder, instead of training one')
+    parser.add_argument('--size', choices=list(study.sizes), default=first,
                         help='how large it all is (default: %(default)s)')
     parser.add_argument('--out', help='folder of results (default: '
                         f'work_dirs/{study.name}_<size>)')
     parser.add_argument(
-        '--labels', nargs='+', type=type(labels[0]), default=labels,
-        help='percent of the images that are labelled (default: '
+        '--labels', nargs='+', type=number_of_labels, default=labels,
+        help=f'{study.labels_of} that are labelled, or "all" (default: '
         f'{" ".join(map(str, labels))})')
     parser.add_argument('--seeds', type=int, default=3,
                         help='number of seeds (default: %(default)s)')
-    parser.add_argument('--first-seed', type=int, default=10,
+    parser.add_argument('--first-seed', type=int, default=100,
                         help='the seeds count from here (default: '
                         '%(default)s)')
     parser.add_argument(
@@ -45,9 +49,24 @@ def make_parser(doc, study, data, labels):
         help='what to compare (default: all'
         + ''.join(f' but {arm}' for arm in study.left_out) + ')')
     parser.add_argument('--threads', type=int,
-                        help='threads of this process (default: torch\'s)')
+                        help='threads of each process (default: torch\'s)')
+    parser.add_argument('--processes', type=int, default=1,
+                        help='that share the work (default: %(default)s)')
+    parser.add_argument('--minutes', type=float,
+                        help='begin no training after so many (default: go '
+                        'on to the end)')
     parser.set_defaults(study=study)
     return parser
+
+
+def number_of_labels(text):
+    """A number, or ``'all'``."""
+    if text == 'all':
+        return text
+    if not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is neither a number above 0 nor "all"')
+    return int(text)
 
 
 def parse(parser, argv=None):
@@ -64,7 +83,7 @@ class Study(Plan):
     """The jobs of one run.
 
     A subclass names the task: its class attributes, ``images``, ``few``,
-    ``dpm``, ``finetune`` and ``evaluation``.
+    ``dpm``, ``distill``, ``start_from`` and ``evaluation``.
 
     Args:
         args (argparse.Namespace): Of :func:`parse`.
@@ -73,27 +92,35 @@ class Study(Plan):
     name = ''
     arms: dict = {}
     left_out: tuple = ()  # arms that are run only where asked for
+    needs_labels: tuple = ()  # arms whose stage 1 reads labels
+    labels_of = 'images'
     sizes: dict = {}
-    choices = dict(fixed='fixed_t')  # what is chosen for an arm: in its size
     metric = ''  # decides which choice is the best
     higher_is_better = True
-    labelled_share = 0.25  # of each batch of stage 1
-    libraries = ()  # whose versions the report names, beside the usual
+    labelled_share = 1 / 16  # of each batch of a stage 1 that reads labels
+    libraries: tuple = ()  # whose versions the report names
+    criteria: tuple = ()  # of the report, see paired.Criterion
 
     def __init__(self, args, *inputs):
-        super().__init__(args.out, *inputs)
+        records = ROOT / 'benchmarks' / 'results' / \
+            f'{self.name}_{args.size}.jsonl'
+        super().__init__(args.out, *inputs, records=records)
         self.args, self.size = args, copy.deepcopy(self.sizes[args.size])
         self.size['both'] = dict(
             self.size['finetune'], iters=self.size['distill']['iters'] +
             self.size['finetune']['iters'])
         self.train, self.test = tool('train'), tool('test')
+        self.choices = Choices(self)
+        # configs take their time
+        self.finetune = functools.cache(self.finetune)
+        self.distill = functools.cache(self.distill)
 
     # --- what a task must say -----------------------------------------------
-    def few(self, percent, part, seed):
+    def few(self, labels, part, seed):
         """The labelled or the unlabelled part of the training images."""
         raise NotImplementedError
 
-    def num_images(self, percent):
+    def num_images(self, labels):
         """Labelled and unlabelled training images."""
         raise NotImplementedError
 
@@ -113,8 +140,23 @@ class Study(Plan):
         """The figure that is reported of what the test printed."""
         raise NotImplementedError
 
-    def finetune(self, arm, percent, seed, split='test', choice=None):
-        """The training that is tested; returns its scores by metric."""
+    def distill(self, arm, labels, seed, t=None):
+        """Stage 1 of an arm, a :class:`Training`; at t where it is fixed."""
+        raise NotImplementedError
+
+    def start_from(self, labels, seed, budget, first, show):
+        """The config of stage 2.
+
+        Args:
+            labels (int or str): Labels.
+            seed (int): Of all that is random.
+            budget (str): Of the size, ``'finetune'`` or ``'both'``.
+            first (Training, optional): Stage 1; None from scratch.
+            show (bool): Whether pictures are to be drawn.
+
+        Returns:
+            Config: Without a learning rate.
+        """
         raise NotImplementedError
 
     # --- configs ------------------------------------------------------------
@@ -128,14 +170,14 @@ class Study(Plan):
                          'DefaultSampler', shuffle=infinite, seed=seed),
             dataset=dataset)
 
-    def mixture(self, percent, seed, share):
+    def mixture(self, labels, seed, share):
         """All images, the labelled ones repeated to a share of each batch."""
-        labelled, rest = self.num_images(percent)
+        labelled, rest = self.num_images(labels)
         times = max(1, round(rest * share / (1 - share) / labelled))
         return dict(type='ConcatDataset', datasets=[
-            self.few(percent, 'unlabelled', seed),
+            self.few(labels, 'unlabelled', seed),
             dict(type='RepeatDataset', times=times,
-                 dataset=self.few(percent, 'labelled', seed))])
+                 dataset=self.few(labels, 'labelled', seed))])
 
     def config(self, path, budget, dataset, seed, **changes):
         """A public config with this study's data, size and budget."""
@@ -176,112 +218,60 @@ class Study(Plan):
     def preprocess(self, cfg):
         """Adapt a config's data preprocessors to the images as read here."""
 
-    # --- jobs ---------------------------------------------------------------
-    @staticmethod
-    def job_name(stage, arm, percent, seed, choice=None):
-        """What a job is called, and its files."""
-        return f'{stage}_{arm}{"" if choice is None else choice}_' \
-            f'{percent}percent_seed{seed}'
+    def portable(self, cfg):
+        """A config's text, the same on every machine."""
+        return portable(cfg, {
+            path: name for name, path in (
+                ('<out>', str(self.out.absolute())), ('<out>', str(self.out)),
+                ('<data>', str(self.args.data)),
+                ('<dpm>', self.args.dpm)) if path})
 
-    def fit(self, name, stage, cfg, test_split=None, after='', show=None):
-        """Train by a config, and test where a split is named.
+    # --- jobs ---------------------------------------------------------------
+    def finetune(self, arm, labels, seed, split='test', lr=None, budget=None,
+                 t=None):
+        """Stage 2 of an arm, and its test.
 
         Args:
-            name (str): Of the job.
-            stage (str): Its seconds are counted under this name.
-            cfg (Config): Of the training.
-            test_split (str, optional): What is tested on.
-            after (str): Key of the job that it starts from.
-            show (str, optional): Split whose predictions are saved as
-                pictures, in the job's folder ``show``.
+            arm (str): Of ``arms``.
+            labels (int or str): Labels.
+            seed (int): Of all that is random.
+            split (str): What it is tested on.
+            lr (float, optional): Learning rate. Defaults to None: as chosen.
+            budget (str, optional): ``'finetune'`` or ``'both'``. Defaults to
+                None: as chosen.
+            t (int, optional): Of the arm ``fixed``. Defaults to None: as
+                chosen.
 
         Returns:
-            tuple: The last checkpoint's path (or the scores by metric and the
-            path), and the key of the job.
+            Training: The job.
         """
-        def run():
-            work_dir, resume = self.work_dir(name)
-            path = str(work_dir / f'{name}.py')
-            cfg.dump(path)
-            self.train([path, '--work-dir', str(work_dir), *resume])
-            gc.collect()  # a Runner holds itself, its workers and GPU memory
-            weights = (work_dir / 'last_checkpoint').read_text() \
-                if (work_dir / 'last_checkpoint').exists() else None
-            if test_split is None:
-                return weights
+        if lr is None:
+            lr, budget = self.choices.of(arm)
+        first = None
+        if arm == 'fixed' and t is None:
+            t = self.choices.t()
+        if arm not in ('scratch', 'scratch_long'):
+            first = self.distill(
+                arm, labels if arm in self.needs_labels else None, seed, t)
+        show = split == 'test' and labels == self.args.labels[0] and \
+            seed == self.args.first_seed
+        cfg = self.start_from(labels, seed, budget, first, show)
+        cfg.optim_wrapper.optimizer.lr = lr
+        at = '' if t is None else f'_t{t}'
+        return self.training(
+            f'finetune_{arm}{at}_{labels}labels_seed{seed}_{budget}_'
+            f'lr{lr:g}_{split}', 'finetune', cfg, first, split,
+            'pictures' if show and self.draws else None)
 
-            def test(part, *arguments):
-                # its own name: tests within a second would share a visualizer
-                return self.test([
-                    path, weights, '--work-dir', str(work_dir), *arguments,
-                    '--cfg-options', f'experiment_name={name}_{part}',
-                    'test_dataloader.dataset.ann_file='
-                    f'{self.annotations(part)}'])
+    draws = False  # whether predictions are shown as pictures
 
-            scores = {metric: round(float(self.score(test(part))), 2) for
-                      metric, part in self.parts(test_split).items()}
-            if show:
-                test(show, '--show-dir', str((work_dir / 'show').absolute()))
-            return [scores, weights]
+    def training(self, *args, **kwargs):
+        """A job of this study."""
+        return Training(self, *args, **kwargs)
 
-        if test_split is not None:
-            cfg.test_cfg = dict()
-            for key, value in self.evaluation(test_split).items():
-                cfg[key] = value
-        tools = ['train'] if test_split is None else ['train', 'test']
-        return self.once(name, stage, [after], run, cfg.dump(), tools)
-
-    def best_choice(self, arm, percent):
-        """The choice with the best validation score, and the scores of all.
-
-        Args:
-            arm (str): Of ``choices``.
-            percent (float): Share of labels that decides.
-        """
-        tried = {choice: self.finetune(arm, percent, SELECTION_SEED, 'val',
-                                       choice)[self.metric]
-                 for choice in self.size[self.choices[arm]]}
-        best = max if self.higher_is_better else min
-        return best(tried, key=tried.get), tried
-
-
-def run_study(args, make_study, finish=None):
-    """Run all jobs of a study, with a bar, and report as they end.
-
-    Args:
-        args (argparse.Namespace): Of :func:`parse`.
-        make_study (Callable): Gives the study.
-        finish (Callable, optional): What else is made of the study at the
-            end, such as pictures.
-    """
-    os.chdir(ROOT)  # the configs name their files from here
-    from benchmarks.studies.study_report import write_report
-    console, progress = start(args.study.name, args.threads)
-    study = make_study(args)
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    # seed by seed, so that a run that is stopped has whole seeds
-    jobs = [(seed, percent, arm) for seed in seeds
-            for percent in args.labels for arm in args.arms]
-    chosen_arms = [arm for arm in args.arms if arm in study.choices]
-    with progress:
-        bar = progress.add_task(
-            'diffusion model', total=1 + len(chosen_arms) + len(jobs))
-        study.dpm()
-        progress.advance(bar)
-        best, tried = {}, {}
-        percent = sorted(args.labels)[len(args.labels) // 2]
-        for arm in chosen_arms:
-            progress.update(bar, description=f'choice for {arm}, {percent} %')
-            best[arm], tried[arm] = study.best_choice(arm, percent)
-            progress.advance(bar)
-        scores = {}
-        for seed, percent, arm in jobs:
-            progress.update(
-                bar, description=f'{arm}, {percent} %, seed {seed}')
-            scores.setdefault((percent, arm), []).append(study.finetune(
-                arm, percent, seed, choice=best.get(arm)))
-            write_report(study, scores, tried)
-            progress.advance(bar)
-    write_report(study, scores, tried, console)
-    if finish:
-        finish(study)
+    def stage_1(self, arm, labels, seed, t, cfg, before=None):
+        """The job of a stage 1, by its config."""
+        parts = [arm if t is None else f'{arm}_t{t}', *(
+            [] if labels is None else [f'{labels}labels']), f'seed{seed}']
+        return self.training(f'distill_{"_".join(parts)}', 'distill', cfg,
+                             before)

@@ -1,137 +1,160 @@
-"""The report of a study: tables, a picture, a JSON file."""
+"""Report of a study of a single task: a table, differences, a picture."""
 import json
 
 import numpy as np
 
-from benchmarks.lib.paired import interval_text, paired_difference
+from benchmarks.lib.paired import (
+    interval_text,
+    lower_bound,
+    paired_difference,
+)
 from benchmarks.lib.versions import versions
 
 NAMES = dict(
-    scratch='from scratch',
-    scratch_long='from scratch, as many steps as both stages',
+    scratch='random weights',
+    scratch_long='random weights, steps of both stages',
     classifier='distilled from a classifier of the same labels',
-    fixed='distilled, best fixed t',
-    bank='distilled, best fixed t, feature bank',
+    t0='distilled at t = 0',
     uniform='distilled, uniform t',
+    fixed='distilled, best fixed t',
+    constant='distilled, reinforced t, no look at the images',
     reinforced='distilled, reinforced t',
-    constant='distilled, reinforced t, blind policy',
-    contrastive='distilled, reinforced t, contrastive reward',
     joint='distilled while it is trained, reinforced t')
 COLOURS = dict(
     scratch='#9aa0a6', scratch_long='#5f6368', classifier='#795548',
-    fixed='#e8a33d', bank='#d93025', uniform='#4c8bf5', reinforced='#1a7f4b',
-    constant='#00838f', contrastive='#a142f4', joint='#c5221f')
-LEARNING = ('reinforced', 'constant', 'contrastive')  # of t, in stage 1
+    t0='#a142f4', fixed='#e8a33d', uniform='#4c8bf5', reinforced='#1a7f4b',
+    constant='#00838f', joint='#c5221f')
 
 
-def write_report(study, scores, tried, console=None):
+def write_report(study, scores, console=None):
     """Write report.json and report.png; print the tables where asked to.
 
     Args:
         study (Study): What was run.
-        scores (dict): Scores by (percent of labels, arm): one a seed, each a
-            dict by metric.
-        tried (dict): Validation scores by arm and what was tried for it.
+        scores (dict): By (labels, arm): scores by seed, each a dict by
+            metric.
         console (rich.console.Console, optional): Where to print.
     """
-    first = study.args.first_seed
-    metrics = list(next(iter(scores.values()))[0])
+    if not scores:
+        return None
+    metrics = list(next(iter(next(iter(scores.values())).values())))
     results = [
-        dict(labels_percent=percent, arm=arm,
-             seeds=list(range(first, first + len(values))),
-             **{metric: [value[metric] for value in values]
+        dict(labels=labels, arm=arm, seeds=sorted(values),
+             **{metric: [values[seed][metric] for seed in sorted(values)]
                 for metric in metrics})
-        for (percent, arm), values in scores.items()]
+        for (labels, arm), values in scores.items()]
     report = dict(
         size=study.args.size, results=results,
         differences=[row for metric in metrics
                      for row in differences(results, metric)],
-        validation=tried,
-        policy=policy_means(study, scores),
+        decided=decisions(results, study),
+        chosen=study.record(),
         seconds={stage: round(value, 1)
                  for stage, value in study.seconds.items()},
         versions=versions(*study.libraries))
     (study.out / 'report.json').write_text(json.dumps(report, indent=1))
-    draw(results, metrics, study.out / 'report.png')
+    draw(results, metrics, study)
     if console is not None:
         print_tables(report, metrics, console)
     return report
 
 
-def differences(results, metric):
-    """Paired differences: every arm over the two baselines from scratch.
-
-    What learns t in stage 1 also over all its like, and the joint arm over
-    all others; and a feature bank over the same t without one.
-    """
-    values = {(row['labels_percent'], row['arm']): row[metric]
-              for row in results}
-    rows = []
-    for (percent, arm), one in values.items():
-        for other in NAMES:
-            base = values.get((percent, other))
-            if base is None or arm in (other, 'scratch') or not (
-                    other in ('scratch', 'scratch_long') or arm == 'joint'
-                    or (arm == 'reinforced' and other != 'joint')
-                    or (arm, other) == ('bank', 'fixed')):
+def pairs(results, metric):
+    """Scores of two arms of the same seeds: by labels, arm and arm."""
+    found = {}
+    for one in results:
+        for other in results:
+            if one is other or one['labels'] != other['labels']:
                 continue
-            seeds = min(len(one), len(base))  # of a run that goes on
-            mean, interval = paired_difference(one[:seeds], base[:seeds])
-            rows.append(dict(metric=metric, labels_percent=percent, of=arm,
-                             over=other, mean=mean, interval=interval))
+            seeds = [seed for seed in one['seeds'] if seed in other['seeds']]
+            if seeds:  # of a run that goes on, not all
+                found[one['labels'], one['arm'], other['arm']] = [
+                    [row[metric][row['seeds'].index(seed)] for seed in seeds]
+                    for row in (one, other)]
+    return found
+
+
+def differences(results, metric):
+    """Paired differences of every distilled arm over every other."""
+    rows, order = [], list(NAMES)
+    for (labels, arm, other), (one, base) in pairs(results, metric).items():
+        if arm.startswith('scratch') or order.index(other) > order.index(arm):
+            continue
+        mean, interval = paired_difference(one, base)
+        rows.append(dict(metric=metric, labels=labels, of=arm, over=other,
+                         seeds=len(one), mean=mean, interval=interval))
     return rows
 
 
-def policy_means(study, scores):
-    """Mean t that each learning arm drew last, by seed."""
-    means = {}
-    for percent, arm in scores:
-        if arm not in LEARNING:
-            continue
-        paths = [study.jobs / f'distill_{arm}_{percent}percent_seed{seed}' /
-                 'time_steps.jsonl'
-                 for seed in range(study.args.first_seed,
-                                   study.args.first_seed + study.args.seeds)]
-        means[f'{arm}, {percent} %'] = [
-            json.loads(path.read_text().splitlines()[-1])['mean_t']
-            for path in paths if path.exists()]
-    return means
+def decisions(results, study):
+    """Which of the study's criteria are met."""
+    sign, rows = 1 if study.higher_is_better else -1, []
+    found = pairs(results, study.metric)
+    for criterion in study.criteria:
+        for labels in dict.fromkeys(row['labels'] for row in results):
+            known = [other for other in criterion.over
+                     if (labels, criterion.of, other) in found]
+            if not known:
+                continue
+            other = max(known, key=lambda name: sign * np.mean(
+                found[labels, criterion.of, name][1]))
+            one, base = (sign * np.array(values) for values in
+                         found[labels, criterion.of, other])
+            low = lower_bound(one, base)
+            rows.append(dict(
+                labels=labels, of=criterion.of, over=other, seeds=len(one),
+                mean=round(float(np.mean(one - base)), 2), bound=low,
+                above=criterion.above,
+                met=None if low is None else low > criterion.above))
+    return rows
 
 
 def print_tables(report, metrics, console):
     """The report's tables in the terminal."""
     from rich.table import Table
     for metric in metrics:
-        table = Table('labels, %', 'start of the fine-tuning', metric, 'std',
+        table = Table('labels', 'start of the fine-tuning', metric, 'std',
                       'each seed', title=f'{metric}, test')
         for row in report['results']:
             values = row[metric]
             spread = f'{np.std(values, ddof=1):.1f}' if len(values) > 1 \
                 else ''
-            table.add_row(str(row['labels_percent']), NAMES[row['arm']],
+            table.add_row(str(row['labels']), NAMES[row['arm']],
                           f'{np.mean(values):.1f}', spread,
                           ' '.join(f'{value:.1f}' for value in values))
         console.print(table)
-        table = Table('labels, %', 'of', 'over', 'points', '95 % interval',
-                      title=f'{metric}, paired differences')
+        table = Table('labels', 'of', 'over', 'seeds', 'points',
+                      '95 % interval', title=f'{metric}, paired differences')
         for row in report['differences']:
             if row['metric'] == metric:
-                table.add_row(str(row['labels_percent']), NAMES[row['of']],
-                              NAMES[row['over']], f'{row["mean"]:+.1f}',
-                              interval_text(row['interval']))
+                table.add_row(
+                    str(row['labels']), NAMES[row['of']], NAMES[row['over']],
+                    str(row['seeds']), f'{row["mean"]:+.1f}',
+                    interval_text(row['interval']))
         console.print(table)
+    table = Table('labels', 'of', 'over the better of', 'seeds', 'gain',
+                  '95 % above', 'wanted above', 'met',
+                  title='what decides, one-sided')
+    for row in report['decided']:
+        table.add_row(
+            str(row['labels']), row['of'], row['over'], str(row['seeds']),
+            f'{row["mean"]:+.1f}', *([''] if row['bound'] is None else
+                                     [f'{row["bound"]:+.1f}']),
+            f'{row["above"]:+.1f}',
+            {None: '', True: 'yes', False: 'no'}[row['met']])
+    console.print(table)
 
 
-def draw(results, metrics, path):
-    """Scores by arm and share of labels: a bar for the mean, dots."""
+def draw(results, metrics, study):
+    """Scores by arm and number of labels: a bar for the mean, dots."""
     from matplotlib.figure import Figure
-    percents = list(dict.fromkeys(row['labels_percent'] for row in results))
+    numbers = list(dict.fromkeys(row['labels'] for row in results))
     figure = Figure(figsize=(9, 4 * len(metrics)), layout='constrained')
-    grid = figure.subplots(len(metrics), len(percents), squeeze=False)
+    grid = figure.subplots(len(metrics), len(numbers), squeeze=False)
     for metric, panels in zip(metrics, grid):
-        for axes, percent in zip(panels, percents):
+        for axes, labels in zip(panels, numbers):
             rows = [row for row in results
-                    if row['labels_percent'] == percent]
+                    if row['labels'] == labels]
             for place, row in enumerate(rows):
                 colour, values = COLOURS[row['arm']], row[metric]
                 axes.hlines(place, min(values), max(values), color=colour,
@@ -142,7 +165,7 @@ def draw(results, metrics, path):
                           markersize=18, markeredgewidth=3)
             axes.set_yticks(range(len(rows)), [row['arm'] for row in rows])
             axes.invert_yaxis()
-            axes.set(title=f'{percent} % of the labels',
+            axes.set(title=f'labels: {labels} {study.labels_of}',
                      xlabel=f'{metric}, %')
             axes.spines[['top', 'right']].set_visible(False)
-    figure.savefig(path, dpi=120)
+    figure.savefig(study.out / 'report.png', dpi=120)

@@ -292,9 +292,11 @@ class BankedTeacher(nn.Module):
         mirrored = entries % 2 if self.flips else np.zeros_like(entries)
         entries = entries // 2 if self.flips else entries
         numbers, bins = np.divmod(entries, len(self.timesteps))
+        # a view has an entry for each bin, and they lie together
+        views, which = np.unique(2 * numbers + mirrored, return_inverse=True)
         images = torch.cat([
-            whole_image(self._images.load(number), self.image_size, flip)
-            for number, flip in zip(numbers.tolist(), mirrored.tolist())])
+            whole_image(self._images.load(view // 2), self.image_size,
+                        view % 2) for view in views.tolist()])[which]
         timesteps = torch.tensor(self.timesteps)[torch.from_numpy(bins)]
         return compute_rows(self.teacher, images, timesteps, self._columns,
                             device)

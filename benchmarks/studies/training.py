@@ -1,0 +1,114 @@
+"""A job of a study: a training by a config, and the test of its weights."""
+import gc
+import json
+import os
+
+import torch
+
+
+class Training:
+    """A training that is run when somebody needs what comes out.
+
+    Its key is known before, so that a score that was recorded elsewhere does
+    without the trainings that it started from.
+
+    Args:
+        study (Study): Whose job it is.
+        name (str): Of the job.
+        stage (str): Its seconds are counted under this name.
+        cfg (Config): Of the training.
+        before (Training, optional): What it starts from.
+        split (str, optional): What the weights are tested on, and thrown away
+            then.
+        show (str, optional): Split whose predictions are saved as pictures,
+            in the job's folder ``show``.
+    """
+
+    def __init__(self, study, name, stage, cfg, before=None, split=None,
+                 show=None):
+        self.study, self.name, self.stage, self.cfg = study, name, stage, cfg
+        self.before, self.split, self.show = before, split, show
+        if split is not None:
+            cfg.test_cfg = dict()
+            for key, value in study.evaluation(split).items():
+                cfg[key] = value
+        self._text = study.portable(cfg)
+        self._tools = ['train'] if split is None else ['train', 'test']
+        self._inputs = [before.key] if before else []
+        self.key = study.key(self._inputs, self._text, self._tools)
+
+    @property
+    def folder(self):
+        return self.study.jobs / self.name
+
+    @property
+    def weights(self):
+        """Where its last checkpoint lies, once it was run."""
+        return str(self.folder / f'iter_{self.cfg.train_cfg.max_iters}.pth')
+
+    @property
+    def is_finished(self):
+        return self.study.finished(self.name, self.key) is not None
+
+    def result(self):
+        """Run it, unless it was; scores by metric where it is tested.
+
+        Raises:
+            BlockingIOError: If another process is at it, or at what it starts
+                from, and the study does not wait.
+        """
+        return self.study.once(
+            self.name, self.stage, self._inputs, self._run, self._text,
+            self._tools, self.before and self._begin,
+            record=self.split is not None)[0]
+
+    def _begin(self):
+        self.before.result()
+        if not os.path.exists(self.before.weights):
+            raise FileNotFoundError(
+                f'{self.before.weights} of a finished job is gone: delete '
+                f'{self.before.folder}.json')
+
+    def _run(self, *_):
+        study = self.study
+        work_dir, resume = study.work_dir(self.name)
+        path = str(work_dir / f'{self.name}.py')
+        self.cfg.dump(path)
+        study.train([path, '--work-dir', str(work_dir), *resume])
+        gc.collect()  # a Runner holds itself, its workers and GPU memory
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # others use this GPU
+        if self.split is None:
+            return None
+
+        def test(part, *arguments):
+            # its own name: tests within a second would share a visualizer
+            return study.test([
+                path, self.weights, '--work-dir', str(work_dir), *arguments,
+                '--cfg-options', f'experiment_name={self.name}_{part}',
+                'test_dataloader.dataset.ann_file='
+                f'{study.annotations(part)}'])
+
+        scores = {metric: round(float(study.score(test(part))), 2)
+                  for metric, part in study.parts(self.split).items()}
+        if self.show:
+            test(self.show, '--show-dir',
+                 str((work_dir / 'show').absolute()))
+        os.remove(self.weights)
+        return scores
+
+
+def portable(cfg, places):
+    """A config's text without the paths of one machine.
+
+    Args:
+        cfg (Config): Any.
+        places (dict[str, str]): What stands for each path.
+
+    Returns:
+        str: JSON.
+    """
+    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
+    for path, name in sorted(places.items(), key=lambda item: -len(item[0])):
+        text = text.replace(path, name)
+    return text
