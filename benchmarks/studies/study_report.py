@@ -37,12 +37,15 @@ def write_report(study, scores, console=None):
     """
     if not scores:
         return None
-    metrics = list(next(iter(next(iter(scores.values())).values())))
-    results = [
-        dict(labels=labels, arm=arm, seeds=sorted(values),
-             **{metric: [values[seed][metric] for seed in sorted(values)]
-                for metric in metrics})
-        for (labels, arm), values in scores.items()]
+    metrics = list(study.parts('test'))
+    results = []
+    for (labels, arm), values in scores.items():
+        row = dict(labels=labels, arm=arm, seeds=sorted(values))
+        for key in (*metrics, 'stage_1'):
+            found = [values[seed].get(key) for seed in row['seeds']]
+            if any(one is not None for one in found):
+                row[key] = found
+        results.append(row)
     report = dict(
         size=study.args.size, results=results,
         differences=[row for metric in metrics

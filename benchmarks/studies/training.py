@@ -51,7 +51,11 @@ class Training:
         return self.study.finished(self.name, self.key) is not None
 
     def result(self):
-        """Run it, unless it was; scores by metric where it is tested.
+        """Run it, unless it was.
+
+        Returns:
+            dict: Scores by metric where it is tested, and ``stage_1``, which
+            t were drawn; of a stage 1 just these.
 
         Raises:
             BlockingIOError: If another process is at it, or at what it starts
@@ -63,13 +67,14 @@ class Training:
             record=self.split is not None)[0]
 
     def _begin(self):
-        self.before.result()
+        found = self.before.result()
         if not os.path.exists(self.before.weights):
             raise FileNotFoundError(
                 f'{self.before.weights} of a finished job is gone: delete '
                 f'{self.before.folder}.json')
+        return found
 
-    def _run(self, *_):
+    def _run(self, stage_1=None):
         study = self.study
         work_dir, resume = study.work_dir(self.name)
         path = str(work_dir / f'{self.name}.py')
@@ -79,7 +84,7 @@ class Training:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # others use this GPU
         if self.split is None:
-            return None
+            return drawn_times(work_dir)
 
         def test(part, *arguments):
             # its own name: tests within a second would share a visualizer
@@ -95,7 +100,29 @@ class Training:
             test(self.show, '--show-dir',
                  str((work_dir / 'show').absolute()))
         os.remove(self.weights)
-        return scores
+        return dict(scores, stage_1=stage_1) if stage_1 else scores
+
+
+def drawn_times(folder):
+    """Which t a stage 1 drew last, and what a look found.
+
+    Args:
+        folder (Path): Its ``work_dir``.
+
+    Returns:
+        dict: ``mean_t``, ``histogram``, and ``looked_t``, ``seconds_of_look``
+        and ``share_of_look`` where it looked; empty for other trainings.
+    """
+    found, steps, look = {}, folder / 'time_steps.jsonl', folder / 'look.json'
+    if steps.exists():
+        last = json.loads(steps.read_text().splitlines()[-1])
+        found = {key: last[key] for key in ('mean_t', 'histogram')}
+    if look.exists():
+        record = json.loads(look.read_text())
+        found.update(looked_t=record['chosen_t'],
+                     seconds_of_look=record['seconds'],
+                     share_of_look=record['share_of_passes'])
+    return found
 
 
 def portable(cfg, places):
