@@ -22,6 +22,24 @@ def paired_difference(one, other):
                                           for end in interval]
 
 
+def lower_bound(one, other):
+    """One-sided 95 percent bound of one minus the other.
+
+    Args:
+        one (Sequence[float]): A figure for each seed.
+        other (Sequence[float]): Alike, of the same seeds.
+
+    Returns:
+        float: What the mean difference is above, by Student's t over the
+        seeds; None for a single seed.
+    """
+    gain = np.subtract(one, other)
+    if len(gain) < 2:
+        return None
+    margin = stats.t.ppf(0.95, len(gain) - 1) * stats.sem(gain)
+    return round(float(gain.mean() - margin), 2)
+
+
 def interval_text(interval):
     """An interval as it is printed."""
     return '' if interval is None else \

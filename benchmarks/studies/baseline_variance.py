@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.studies.digits import CONFIGS, ROOT, options, quiet, tool
+from benchmarks.lib.plan import ROOT, quiet, tool
+from benchmarks.studies.digits_study import CONFIGS, options
 from repfusion_mm.models.time_samplers.reinforced_time import BASELINES
 from repfusion_mm.models.utils.raw_images import raw_images
 
@@ -69,8 +70,9 @@ def main(argv=None):
                 runner = tool('train')([
                     str(CONFIGS / 'repfusion_resnet18_reinforced_digits.py'),
                     '--work-dir', str(out / f'steps{steps}_seed{seed}'),
-                    *options(**{'train_cfg.max_iters': steps,
-                                'randomness.seed': seed})])
+                    *options({'train_cfg.max_iters': steps,
+                              'model.time_sampler.look': False,
+                              'randomness.seed': seed})])
             found = variances(runner.model, runner.train_dataloader,
                               args.batches)
             ratios.append(found['leave_one_out'] / found['none'])

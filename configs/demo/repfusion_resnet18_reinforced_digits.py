@@ -6,6 +6,7 @@ model = dict(
         _delete_=True,
         type='repfusion_mm.ReinforcedTime',
         num_bins=20,  # 500 steps are few for 1,000 choices
+        look=True,
         entropy_weight=0.3),
     reward=dict(
         type='repfusion_mm.ClassificationReward',
