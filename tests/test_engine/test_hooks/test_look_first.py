@@ -58,8 +58,8 @@ def test_policy_learns_from_the_look(run, tmp_path):
     assert list(tmp_path.rglob('look*.png'))
 
 
-def test_nothing_of_the_policy_is_looked_at_by_default(run):
-    _, runner, record = run(REINFORCED)
+def test_a_policy_that_does_not_look(run):
+    _, runner, record = run(REINFORCED, **{'model.time_sampler.look': False})
     assert record is None
     assert not [key for key in runner.model.state_dict()
                 if 'found' in key or 'chosen' in key]
