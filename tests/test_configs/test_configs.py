@@ -1,6 +1,7 @@
 """Every config parses, and is built as large as it really is."""
 import copy
 import functools
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import (
     DATASETS,
     HOOKS,
@@ -16,6 +18,7 @@ from mmengine.registry import (
     DefaultScope,
     init_default_scope,
 )
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 
@@ -398,9 +401,11 @@ def test_shipped_teacher(root, monkeypatch):
         assert loss < limit, t
 
 
-def test_demo_policy_looks_first(config, tmp_path):
+def test_demo_policy_looks_first(root, monkeypatch, tmp_path):
     """At 20 labelled images, in a twentieth of the teacher's passes."""
-    cfg = config('configs/demo/repfusion_resnet18_reinforced_digits.py')
+    monkeypatch.chdir(root)
+    cfg = Config.fromfile(
+        'configs/demo/repfusion_resnet18_reinforced_digits.py')
     passes = cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size
 
     class Stop(Hook):
