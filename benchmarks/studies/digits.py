@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 
 from benchmarks.lib.plan import ROOT, quiet, start, tool
-from benchmarks.studies.digits_study import CONFIGS, Study
+from benchmarks.studies.digits_study import CONFIGS, POLICIES, Study
 
-CONSTANT_SEEDS = 4  # that arm is run on so many, at the fewest labels
+OTHER_SEEDS = 4  # other policies are run on so many, at the fewest labels
 
 
 def parse_args(argv=None):
@@ -38,9 +38,10 @@ def parse_args(argv=None):
         help='what the fine-tuning starts from: scratch, scratch_long (as '
         'many steps as both stages), fixed_t<N>, fixed (the best fixed t, '
         'found with the validation labels), bank_t<N> (t = N from a feature '
-        'bank of whole images), uniform, reinforced, constant (a policy that '
-        f'does not see the image; {CONSTANT_SEEDS} seeds at the fewest '
-        'labels) (default: %(default)s)')
+        'bank of whole images), uniform, reinforced; at the fewest labels, '
+        f'with {OTHER_SEEDS} seeds: blind (a policy that does not look first) '
+        'and constant (one that does not see the image) '
+        '(default: %(default)s)')
     parser.add_argument('--split', choices=['val', 'test'], default='test',
                         help='what is predicted: val to choose settings, '
                         'test (default) to report them')
@@ -71,8 +72,8 @@ def make_jobs(args):
     places = sorted(range(args.seeds), key=lambda i: i % number != index)
     return [(labels, args.first_seed + place, arm)
             for labels in args.labels for place in places for arm in args.arms
-            if arm != 'constant' or
-            labels == fewest and place < CONSTANT_SEEDS]
+            if arm not in POLICIES or
+            labels == fewest and place < OTHER_SEEDS]
 
 
 def main(argv=None):

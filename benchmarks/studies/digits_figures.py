@@ -8,11 +8,12 @@ NAMES = dict(
     scratch='from scratch', scratch_long='from scratch, longer',
     fixed_t0='distilled, t = 0', fixed='distilled, best fixed t',
     uniform='distilled, uniform t', reinforced='distilled, reinforced t',
-    constant='distilled, one policy for all images')
+    blind='distilled, reinforced t, no look first',
+    constant='distilled, reinforced t, image not seen')
 COLOURS = dict(scratch='#9aa0a6', scratch_long='#5f6368', fixed_t0='#e8a33d',
                fixed='#d93025', uniform='#4c8bf5', reinforced='#1a7f4b',
-               constant='#00838f')
-MORE_COLOURS = ('#a142f4', '#795548')
+               blind='#a142f4', constant='#00838f')
+MORE_COLOURS = ('#795548', '#c2185b')
 
 
 def arm_name(init):

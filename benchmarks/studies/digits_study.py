@@ -15,6 +15,9 @@ PROBE = 'analysis_tools/probe_time'
 CANDIDATES = list(range(25, 1000, 50))  # for the best fixed t
 TRAINED = 3  # of them
 SELECTION_SEED = 0
+POLICIES = dict(  # how they differ from the reinforced one
+    blind={'look': False, 'entropy_weight': 0.3},
+    constant={'policy.type': 'repfusion_mm.ConstantPolicy'})
 
 
 def options(values):
@@ -87,7 +90,7 @@ class Study(Plan):
             checkpoint, and the key of the job.
         """
         kind, _, t = arm.partition('_t')  # fixed_t100, bank_t100
-        file = 'reinforced' if kind == 'constant' else kind
+        file = 'reinforced' if kind in POLICIES else kind
         config = str(CONFIGS / f'repfusion_resnet18_{file}_digits.py')
         name = f'distill_{arm}_{labels}labels_seed{seed}'
         dataset = 'train_dataloader.dataset.datasets'
@@ -104,9 +107,8 @@ class Study(Plan):
         paths = {'model.teacher.pretrained': self.teacher}
         if t:
             values['model.time_sampler.t'] = t
-        if kind == 'constant':
-            values['model.time_sampler.policy.type'] = \
-                'repfusion_mm.ConstantPolicy'
+        values.update({f'model.time_sampler.{key}': value for key, value in
+                       POLICIES.get(kind, {}).items()})
         if kind == 'bank':
             values['model.teacher.timesteps'] = f'[{t}]'
             paths = {'model.teacher.teacher.pretrained': self.teacher,

@@ -26,7 +26,7 @@ def tools(module, monkeypatch):
         weights = folder / 'weights.pth'
         weights.touch()
         (folder / 'last_checkpoint').write_text(str(weights))
-        if 'look' in cfg.model.get('time_sampler', {}):
+        if cfg.model.get('time_sampler', {}).get('look') is True:
             (folder / 'look.json').write_text(json.dumps(dict(
                 chosen_t=225, score=[0.1])))
             (folder / 'time_steps.jsonl').write_text(json.dumps(dict(
@@ -101,14 +101,15 @@ def test_where_the_teacher_lies_does_not_matter(module, tools, tmp_path):
 def test_arms(module, tools, tmp_path):
     study = make(module, tmp_path)
     for arm in ('scratch', 'scratch_long', 'constant', 'reinforced',
-                'bank_t75'):
+                'bank_t75', 'blind'):
         study.finetune(arm, '5', 3)
     stages = [Path(argv[0]).stem for argv in tools]
     assert stages == [
         'resnet18_scratch_digits', 'resnet18_scratch_digits',
         'repfusion_resnet18_reinforced_digits', 'resnet18_repfusion_digits',
         'repfusion_resnet18_reinforced_digits', 'resnet18_repfusion_digits',
-        'repfusion_resnet18_bank_digits', 'resnet18_repfusion_digits']
+        'repfusion_resnet18_bank_digits', 'resnet18_repfusion_digits',
+        'repfusion_resnet18_reinforced_digits', 'resnet18_repfusion_digits']
     given = [_options(argv) for argv in tools]
     from mmengine.config import Config
     both = sum(Config.fromfile(argv[0]).train_cfg.max_iters
@@ -117,7 +118,10 @@ def test_arms(module, tools, tmp_path):
     assert given[1]['train_cfg.max_iters'] == str(both)
     assert set(given[2].items()) - set(given[4].items()) == {
         ('model.time_sampler.policy.type', 'repfusion_mm.ConstantPolicy')}
-    for one in given[2], given[4], given[6]:
+    assert set(given[8].items()) - set(given[4].items()) == {
+        ('model.time_sampler.look', 'False'),
+        ('model.time_sampler.entropy_weight', '0.3')}
+    for one in given[2], given[4], given[6], given[8]:
         dataset = 'train_dataloader.dataset.datasets.1'
         assert one[f'{dataset}.dataset.labels_per_class'] == '5'
         assert one[f'{dataset}.times'] == '7'
@@ -151,12 +155,12 @@ def test_the_best_fixed_t(module, tools, tmp_path):
 def test_jobs(module):
     from benchmarks.studies.digits import make_jobs, parse_args
     args = ['--labels', '5', '1', '--seeds', '6', '--first-seed', '100',
-            '--arms', 'uniform', 'constant']
+            '--arms', 'uniform', 'constant', 'blind']
     jobs = make_jobs(parse_args(args))
     assert jobs[:2] == [('5', 100, 'uniform'), ('5', 101, 'uniform')]
     assert [seed for labels, seed, arm in jobs if arm == 'constant'
             and labels == '1'] == [100, 101, 102, 103]
-    assert len(jobs) == 2 * 6 + 4
+    assert len(jobs) == 2 * 6 + 2 * 4
     # all do all in the end, but each begins elsewhere
     other = make_jobs(parse_args([*args, '--part', '1/2']))
     assert set(other) == set(jobs)
