@@ -32,7 +32,8 @@ def write_report(study, results, fixed, probe):
     records = _policy_records(results)
     final = records[-1] if records else None
     report = dict(
-        results=results,
+        results=[{key: value for key, value in row.items()
+                  if key != 'drawn'} for row in results],
         differences=differences(results),
         decisions=decisions(results),
         best_fixed=fixed,
