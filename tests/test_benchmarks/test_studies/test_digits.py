@@ -159,12 +159,12 @@ def test_jobs(module):
     jobs = make_jobs(parse_args(args))
     assert jobs[:2] == [('5', 100, 'uniform'), ('5', 101, 'uniform')]
     assert [seed for labels, seed, arm in jobs if arm == 'constant'
-            and labels == '1'] == [100, 101, 102, 103]
+            and labels == '5'] == [100, 101, 102, 103]
     assert len(jobs) == 2 * 6 + 2 * 4
     # all do all in the end, but each begins elsewhere
     other = make_jobs(parse_args([*args, '--part', '1/2']))
     assert set(other) == set(jobs)
-    assert [seed for labels, seed, _ in other if labels == '5'] == [
+    assert [seed for labels, seed, _ in other if labels == '1'] == [
         101, 103, 105, 100, 102, 104]
 
 
