@@ -157,7 +157,8 @@ def test_jobs(module):
     args = ['--labels', '5', '1', '--seeds', '6', '--first-seed', '100',
             '--arms', 'uniform', 'constant', 'blind']
     jobs = make_jobs(parse_args(args))
-    assert jobs[:2] == [('5', 100, 'uniform'), ('5', 101, 'uniform')]
+    assert jobs[:4] == [('5', 100, 'uniform'), ('5', 100, 'constant'),
+                        ('5', 100, 'blind'), ('5', 101, 'uniform')]
     assert [seed for labels, seed, arm in jobs if arm == 'constant'
             and labels == '5'] == [100, 101, 102, 103]
     assert len(jobs) == 2 * 6 + 2 * 4
