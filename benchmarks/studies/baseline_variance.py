@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.studies.digits import CONFIGS, ROOT, options, quiet, tool
+from benchmarks.lib.plan import ROOT, quiet, tool
+from benchmarks.studies.digits_study import CONFIGS, options
+from repfusion_mm.models.rewards.base import RewardInputs
 from repfusion_mm.models.time_samplers.reinforced_time import BASELINES
 from repfusion_mm.models.utils.raw_images import raw_images
 
@@ -42,9 +44,9 @@ def variances(model, dataloader, batches):
         data = model.data_preprocessor(batch, training=True)
         images = raw_images(data['inputs'], model.data_preprocessor)
         sample = sampler(images)
-        reward, mask, _ = model.reward(
-            images, model.teacher(images, sample.timesteps),
-            data['data_samples'], {})
+        reward, mask, _ = model.reward(RewardInputs(
+            images, sample.timesteps, model.teacher(images, sample.timesteps),
+            {}, data['data_samples']))
         for baseline in BASELINES:
             sampler.baseline = baseline
             loss = sampler.loss(sample, reward, mask)['loss_policy']
@@ -69,8 +71,10 @@ def main(argv=None):
                 runner = tool('train')([
                     str(CONFIGS / 'repfusion_resnet18_reinforced_digits.py'),
                     '--work-dir', str(out / f'steps{steps}_seed{seed}'),
-                    *options(**{'train_cfg.max_iters': steps,
-                                'randomness.seed': seed})])
+                    *options({'train_cfg.max_iters': steps,
+                              'model.time_sampler.look': False,
+                              'model.time_sampler.entropy_weight': 0.3,
+                              'randomness.seed': seed})])
             found = variances(runner.model, runner.train_dataloader,
                               args.batches)
             ratios.append(found['leave_one_out'] / found['none'])

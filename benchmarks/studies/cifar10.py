@@ -16,6 +16,7 @@ scores are among benchmarks/results.
 """
 import copy
 import functools
+import os
 import random
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def _decode(pairs, size, file):
         image if image.shape[:2] == (size, size) else
         cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
         for image in images])
-    part = file.with_suffix('.part.npz')
+    part = file.with_name(f'{file.stem}.{os.getpid()}.npz')  # its own
     np.savez(part, images=images, labels=[label for _, label in pairs])
     part.rename(file)
 

@@ -4,7 +4,8 @@ Everything runs through the public configs and the Runner: a diffusion model
 is trained (or the shipped one taken) and probed over t; for each seed a
 backbone is distilled by each arm, fine-tuned on the few labelled images and
 tested. The arms of a seed see the same batches and the same labels. Finished
-jobs are kept in <out>/jobs and not run again.
+jobs are kept in <out>/jobs and not run again, nor are those whose scores lie
+in benchmarks/results/digits_records.jsonl. Several processes may share <out>.
 """
 import argparse
 import os
@@ -12,14 +13,10 @@ import os.path as osp
 import time
 from pathlib import Path
 
-from benchmarks.lib.plan import ROOT, Plan, quiet, start, tool
+from benchmarks.lib.plan import ROOT, quiet, start, tool
+from benchmarks.studies.digits_study import CONFIGS, POLICIES, Study
 
-CONFIGS = ROOT / 'configs' / 'demo'
-DPM = CONFIGS / 'dpm_digits'
-# a quarter of each distillation batch is labelled: 360 draws beside the rest
-LABELLED_DRAWS = 360
-NUM_CLASSES = 10
-PROBE = 'analysis_tools/probe_time'
+OTHER_SEEDS = 4  # other policies are run on so many
 
 
 def parse_args(argv=None):
@@ -38,12 +35,20 @@ def parse_args(argv=None):
     parser.add_argument(
         '--arms', nargs='+', default=['scratch', 'fixed_t0', 'uniform',
                                       'reinforced'],
-        help='what the fine-tuning starts from: scratch, fixed_t<N>, '
-        'bank_t<N> (the same from a feature bank of whole images), uniform, '
-        'reinforced (default: %(default)s)')
+        help='what the fine-tuning starts from: scratch, scratch_long (as '
+        'many steps as both stages), fixed_t<N>, fixed (the best fixed t, '
+        'found with the validation labels), bank_t<N> (t = N from a feature '
+        'bank of whole images), uniform, reinforced; at the first of '
+        f'--labels, with {OTHER_SEEDS} seeds: blind (a policy that does not '
+        'look first) and constant (one that does not see the image) '
+        '(default: %(default)s)')
     parser.add_argument('--split', choices=['val', 'test'], default='test',
                         help='what is predicted: val to choose settings, '
                         'test (default) to report them')
+    parser.add_argument('--part', type=part, default=(0, 1),
+                        help='i/n: of n processes that share --out this one '
+                        'takes every n-th seed first, from the i-th on '
+                        '(default: 0/1)')
     parser.add_argument('--train-dpm', action='store_true',
                         help='train the diffusion model (20 minutes) instead '
                         'of taking the shipped one')
@@ -52,95 +57,21 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
-def options(**values):
-    return ['--cfg-options', *(f'{key}={value}' for key, value in
-                               values.items())]
+def part(text):
+    index, number = map(int, text.split('/'))
+    if not 0 <= index < number:
+        raise ValueError
+    return index, number
 
 
-class Study(Plan):
-    """The jobs of one run."""
-
-    def __init__(self, args, teacher):
-        super().__init__(args.out, Path(
-            teacher, 'unet', 'diffusion_pytorch_model.safetensors'
-        ).read_bytes())
-        self.args = args
-        self.teacher = str(teacher)
-        self.train, self.test = tool('train'), tool('test')
-
-    def once(self, name, stage, config, arguments, run, after='',
-             tools=('train', )):
-        """As the plan's, of a config with arguments, ``after`` a job's key."""
-        from mmengine.config import Config
-        text = '\n'.join([Config.fromfile(config).dump(), *arguments])
-        return super().once(name, stage, [after], run, text, tools)
-
-    def distill(self, arm, labels, seed):
-        """Stage 1; returns the checkpoint and the key of the job."""
-        kind, _, t = arm.partition('_t')  # fixed_t100, bank_t100
-        config = str(CONFIGS / f'repfusion_resnet18_{kind}_digits.py')
-        name = f'distill_{arm}_{labels}labels_seed{seed}'
-        dataset = 'train_dataloader.dataset.datasets'
-        times = 1 if labels == 'all' else \
-            LABELLED_DRAWS // (NUM_CLASSES * int(labels))
-        few = 'None' if labels == 'all' else labels
-        values = {
-            'randomness.seed': seed,
-            'model.teacher.pretrained': self.teacher,
-            f'{dataset}.0.labels_per_class': few,
-            f'{dataset}.0.seed': seed,
-            f'{dataset}.1.times': times,
-            f'{dataset}.1.dataset.labels_per_class': few,
-            f'{dataset}.1.dataset.seed': seed,
-        }
-        if t:
-            values['model.time_sampler.t'] = t
-        if kind == 'bank':
-            values['model.teacher.teacher.pretrained'] = values.pop(
-                'model.teacher.pretrained')
-            values['model.teacher.timesteps'] = f'[{t}]'
-            values['model.teacher.bank'] = str(self.jobs / name / 'bank')
-        arguments = options(**values)
-
-        def run():
-            work_dir, resume = self.work_dir(name)
-            self.train([config, '--work-dir', str(work_dir), *resume,
-                        *arguments])
-            return (work_dir / 'last_checkpoint').read_text()
-
-        return self.once(name, 'distill', config, arguments, run)
-
-    def finetune(self, arm, labels, seed):
-        """Stage 2 and its test; returns the accuracy in percent."""
-        dataset = 'train_dataloader.dataset.dataset'
-        values = {
-            'randomness.seed': seed,
-            f'{dataset}.labels_per_class':
-            'None' if labels == 'all' else labels,
-            f'{dataset}.seed': seed,
-            'test_dataloader.dataset.split': self.args.split,
-        }
-        start, after = 'scratch', ''
-        if arm != 'scratch':
-            start = 'repfusion'
-            checkpoint, after = self.distill(arm, labels, seed)
-            values['model.backbone.init_cfg.checkpoint'] = checkpoint
-        config = str(CONFIGS / f'resnet18_{start}_digits.py')
-        name = f'finetune_{arm}_{labels}labels_seed{seed}_{self.args.split}'
-        arguments = options(**values)
-
-        def run():
-            work_dir, resume = self.work_dir(name)
-            self.train([config, '--work-dir', str(work_dir), *resume,
-                        *arguments])
-            weights = (work_dir / 'last_checkpoint').read_text()
-            metrics = self.test([config, weights, '--work-dir', str(work_dir),
-                                 *arguments])
-            os.remove(weights)
-            return round(metrics['accuracy/top1'], 2)
-
-        return self.once(name, 'finetune', config, arguments, run, after,
-                         ('train', 'test'))[0]
+def make_jobs(args):
+    """Labels, seed and arm of each job: own seeds first, seed by seed."""
+    index, number = args.part
+    places = sorted(range(args.seeds), key=lambda i: i % number != index)
+    return [(labels, args.first_seed + place, arm)
+            for labels in args.labels for place in places for arm in args.arms
+            if arm not in POLICIES or
+            labels == args.labels[0] and place < OTHER_SEEDS]
 
 
 def main(argv=None):
@@ -150,12 +81,10 @@ def main(argv=None):
     console, progress = start('digits', args.threads)
     Path(args.out).mkdir(parents=True, exist_ok=True)
 
-    jobs = [(labels, seed, arm) for labels in args.labels
-            for seed in range(args.first_seed, args.first_seed + args.seeds)
-            for arm in args.arms]
+    jobs = make_jobs(args)
     with progress:
         bar = progress.add_task('diffusion model', total=len(jobs) + 2)
-        teacher, seconds = DPM, None
+        teacher, seconds = CONFIGS / 'dpm_digits', None
         if args.train_dpm:
             teacher = Path(args.out, 'dpm', 'dpm')
             begun = time.time()
@@ -168,31 +97,44 @@ def main(argv=None):
         if seconds is not None:
             study.took('dpm', 'dpm', seconds)
         progress.update(bar, advance=1, description='linear probe over t')
-        config = str(CONFIGS / 'probe_digits.py')
-        arguments = ['--split', args.split, *options(
-            **{'teacher.pretrained': study.teacher})]
-        probe, _ = study.once(
-            f'probe_{args.split}', 'probe', config, arguments,
-            lambda: tool(PROBE)([config, *arguments]), tools=(PROBE, ))
+        probe = study.probe(args.split)
         progress.advance(bar)
-        accuracy = {}
+        scores, fixed = {}, {}
         for labels, seed, arm in jobs:
             progress.update(
                 bar, description=f'{arm}, {labels} labels a class, '
                 f'seed {seed}')
-            accuracy.setdefault((labels, arm), []).append(
-                study.finetune(arm, labels, seed))
+            trained = arm
+            if arm == 'fixed':
+                if labels not in fixed:
+                    fixed[labels] = study.best_fixed(labels)
+                trained = f'fixed_t{fixed[labels]["t"]}'
+            scores[labels, arm, seed] = study.finetune(trained, labels, seed)
             progress.advance(bar)
         progress.update(bar, description='done')
 
     study.took('total', 'total', sum(study.seconds.values()))
-    results = [dict(init=arm, labels_per_class=labels if labels == 'all'
-                    else int(labels), accuracy=accuracies)
-               for (labels, arm), accuracies in accuracy.items()]
-    report = write_report(study, results, probe)
+    report = write_report(study, make_results(scores), fixed, probe)
     print_table(report, console)
     console.print(f'The report is {osp.join(args.out, "report.html")}')
     return report
+
+
+def make_results(scores):
+    """One row for each number of labels and arm, its seeds in order."""
+    rows = {}
+    for (labels, arm, seed), score in sorted(
+            scores.items(), key=lambda item: item[0][2]):
+        row = rows.setdefault((labels, arm), dict(
+            init=arm, labels_per_class=labels if labels == 'all' else
+            int(labels), seeds=[], accuracy=[]))
+        row['seeds'].append(seed)
+        row['accuracy'].append(score['accuracy'])
+        if 'drawn' in score:
+            row.setdefault('looked', []).append(score['looked'])
+            row.setdefault('drawn', []).append(score['drawn'])
+    return [rows[one] for one in dict.fromkeys(
+        (labels, arm) for labels, arm, _ in scores)]
 
 
 if __name__ == '__main__':

@@ -5,11 +5,15 @@ import io
 import numpy as np
 
 NAMES = dict(
-    scratch='from scratch', fixed_t0='distilled, t = 0',
-    uniform='distilled, uniform t', reinforced='distilled, reinforced t')
-COLOURS = dict(scratch='#9aa0a6', fixed_t0='#e8a33d', uniform='#4c8bf5',
-               reinforced='#1a7f4b')
-MORE_COLOURS = ('#a142f4', '#d93025', '#795548', '#00838f')
+    scratch='from scratch', scratch_long='from scratch, longer',
+    fixed_t0='distilled, t = 0', fixed='distilled, best fixed t',
+    uniform='distilled, uniform t', reinforced='distilled, reinforced t',
+    blind='distilled, reinforced t, no look first',
+    constant='distilled, reinforced t, image not seen')
+COLOURS = dict(scratch='#9aa0a6', scratch_long='#5f6368', fixed_t0='#e8a33d',
+               fixed='#d93025', uniform='#4c8bf5', reinforced='#1a7f4b',
+               blind='#a142f4', constant='#00838f')
+MORE_COLOURS = ('#795548', '#c2185b')
 
 
 def arm_name(init):
@@ -58,18 +62,21 @@ def draw_accuracy(axes, report):
     labels = list(dict.fromkeys(
         row['labels_per_class'] for row in report['results']))
     arms = list(dict.fromkeys(row['init'] for row in report['results']))
-    width = 0.8 / len(arms)
+    width, named = 0.8 / len(arms), set()
     values = {(row['labels_per_class'], row['init']): row['accuracy']
               for row in report['results']}
     for index, arm in enumerate(arms):
         for place, number in enumerate(labels):
             x = place + (index - (len(arms) - 1) / 2) * width
-            accuracy = values[number, arm]
+            accuracy = values.get((number, arm), [])
+            if not accuracy:  # an arm of the fewest labels alone
+                continue
             colour = COLOURS.get(
                 arm, MORE_COLOURS[index % len(MORE_COLOURS)])
             axes.hlines(np.mean(accuracy), x - width / 3, x + width / 3,
                         color=colour, lw=4,
-                        label=arm_name(arm) if place == 0 else None)
+                        label=None if arm in named else arm_name(arm))
+            named.add(arm)
             axes.plot([x] * len(accuracy), accuracy, 'o', color=colour,
                       markersize=5, alpha=0.5)
     axes.set_xticks(range(len(labels)), [str(n) for n in labels])

@@ -17,6 +17,11 @@ def std(values):
     return np.std(values, ddof=1) if len(values) > 1 else float('nan')
 
 
+def bound_text(bound):
+    """A one-sided lower bound as it is printed."""
+    return '' if bound is None else f'above {bound:+.1f}'
+
+
 def page(report, records, teacher):
     """The report as one self-contained page."""
     pictures = [
@@ -32,8 +37,9 @@ def page(report, records, teacher):
         pictures.append((
             'Which t the policy draws, over training',
             plot(draw_policy, records),
-            'Share of the time steps drawn; brighter is more. The policy '
-            'starts without knowing anything of the curve above.'))
+            'Share of the time steps drawn; brighter is more. Before the '
+            'training the policy looked at the labelled images at all time '
+            'steps; it does not know the curve above.'))
     pictures.append((
         'Samples of the diffusion model', samples_plot(teacher),
         'Drawn from noise in 50 DDIM steps: what the teacher has learned '
@@ -51,7 +57,8 @@ def page(report, records, teacher):
     gains = ''.join(
         f'<tr><td>{row["labels_per_class"]}</td><td>{arm_name(row["of"])}'
         f'</td><td>{arm_name(row["over"])}</td><td>{row["mean"]:+.1f}</td>'
-        f'<td>{interval_text(row["interval"])}</td></tr>'
+        f'<td>{interval_text(row["interval"])}</td>'
+        f'<td>{bound_text(row["lower_bound"])}</td></tr>'
         for row in report['differences'])
     seconds = ', '.join(f'{stage} {value:.0f} s'
                         for stage, value in report['seconds'].items())
@@ -78,7 +85,8 @@ td, th {{ text-align: left; padding: .25rem .9rem .25rem 0;
 <h1>A diffusion model distilled into a better backbone</h1>
 <p>A diffusion model has only ever denoised scikit-learn's handwritten digits.
 Its features are distilled into a small ResNet-18, at time steps that are
-fixed, drawn uniformly, or chosen by a policy that learns by reinforcement. The
+fixed, drawn uniformly, or chosen by a policy that looks at the few labelled
+images at all time steps first, and goes on by reinforcement. The
 ResNet is then fine-tuned on a few labels, beside one from scratch.</p>
 <main>{figures}</main>
 <h2>{report['split'].capitalize()} accuracy, percent</h2>
@@ -86,7 +94,7 @@ ResNet is then fine-tuned on a few labels, beside one from scratch.</p>
 <th>std</th><th>each seed</th></tr>{rows}</table>
 <h2>One start over another, points, paired by seed</h2>
 <table><tr><th>labels a class</th><th>of</th><th>over</th><th>mean</th>
-<th>95 % interval</th></tr>{gains}</table>
+<th>95 % interval</th><th>one-sided bound</th></tr>{gains}</table>
 <p><small>Time: {seconds}. {versions}.</small></p>
 </body></html>
 '''

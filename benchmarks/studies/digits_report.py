@@ -5,19 +5,38 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from benchmarks.lib.paired import interval_text, paired_difference
+from benchmarks.lib.paired import (
+    interval_text,
+    lower_bound,
+    paired_difference,
+)
 from benchmarks.lib.versions import versions
 from benchmarks.studies.digits_figures import arm_name, write_picture
-from benchmarks.studies.digits_page import page, std
+from benchmarks.studies.digits_page import bound_text, page, std
+
+# what decides, with 2 labels a class: the one-sided 95 % bound of reinforced
+# minus this arm has to be above this many points
+DECISIVE = dict(fixed=-1.5, uniform=0., scratch=0., scratch_long=0.)
+DECISIVE_LABELS = 2
 
 
-def write_report(study, results, probe):
-    """Write report.json, .html and .png; returns what the JSON holds."""
-    records = _policy_records(study)
+def write_report(study, results, fixed, probe):
+    """Write report.json, .html and .png; returns what the JSON holds.
+
+    Args:
+        study (Study): The study.
+        results (list[dict]): Of each number of labels and arm, by seed.
+        fixed (dict): How the best fixed t was found, by number of labels.
+        probe (list[dict]): The linear probe over t.
+    """
+    records = _policy_records(results)
     final = records[-1] if records else None
     report = dict(
-        results=results,
+        results=[{key: value for key, value in row.items()
+                  if key != 'drawn'} for row in results],
         differences=differences(results),
+        decisions=decisions(results),
+        best_fixed=fixed,
         split=study.args.split,
         probe=[{key: row[key] for key in ('t', 'accuracy', 'std_error')}
                for row in probe],
@@ -38,22 +57,41 @@ def differences(results):
     """Paired differences between the arms of each number of labels.
 
     Of reinforced t over all others, and of a feature bank over the same t
-    without one. Each has a 95 percent interval of Student's t over the seeds.
+    without one, on the seeds that both have. Each has a 95 percent interval
+    of Student's t over the seeds, and its one-sided lower bound.
     """
     rows = []
-    for result in results:
+    for one in results:
         for other in results:
-            if result['labels_per_class'] != other['labels_per_class'] or \
-                    result is other or not _compared(result['init'],
-                                                     other['init']):
+            if one['labels_per_class'] != other['labels_per_class'] or \
+                    one is other or not _compared(one['init'], other['init']):
                 continue
-            mean, interval = paired_difference(result['accuracy'],
-                                               other['accuracy'])
+            pair = _paired(one, other)
+            mean, interval = paired_difference(*pair)
             rows.append(dict(
-                labels_per_class=result['labels_per_class'],
-                of=result['init'], over=other['init'], mean=mean,
-                interval=interval))
+                labels_per_class=one['labels_per_class'], of=one['init'],
+                over=other['init'], seeds=len(pair[0]), mean=mean,
+                interval=interval, lower_bound=lower_bound(*pair)))
     return rows
+
+
+def decisions(results):
+    """Which of the bounds of ``DECISIVE`` are met."""
+    rows = [row for row in differences(results)
+            if row['of'] == 'reinforced' and row['over'] in DECISIVE
+            and row['labels_per_class'] == DECISIVE_LABELS
+            and row['lower_bound'] is not None]
+    return [dict(over=row['over'], above=DECISIVE[row['over']],
+                 seeds=row['seeds'], lower_bound=row['lower_bound'],
+                 met=row['lower_bound'] > DECISIVE[row['over']])
+            for row in rows]
+
+
+def _paired(one, other):
+    """Accuracies of the seeds that both have."""
+    found = [dict(zip(row['seeds'], row['accuracy'])) for row in (one, other)]
+    both = sorted(found[0].keys() & found[1])
+    return [[row[seed] for seed in both] for row in found]
 
 
 def _compared(init, other):
@@ -84,13 +122,25 @@ def print_table(report, console):
             f'{np.mean(row["accuracy"]):.1f}', f'{std(row["accuracy"]):.1f}',
             ' '.join(f'{value:.1f}' for value in row['accuracy']))
     console.print(table)
-    table = Table('labels a class', 'of', 'over', 'points', '95 % interval',
+    table = Table('labels a class', 'of', 'over', 'seeds', 'points',
+                  '95 % interval', 'one-sided bound',
                   title='paired differences')
     for row in report['differences']:
         table.add_row(str(row['labels_per_class']), arm_name(row['of']),
-                      arm_name(row['over']), f'{row["mean"]:+.1f}',
-                      interval_text(row['interval']))
+                      arm_name(row['over']), str(row['seeds']),
+                      f'{row["mean"]:+.1f}', interval_text(row['interval']),
+                      bound_text(row['lower_bound']))
     console.print(table)
+    for row in report['decisions']:
+        console.print(
+            f'reinforced minus {arm_name(row["over"])}: above '
+            f'{row["lower_bound"]:+.2f} on {row["seeds"]} seeds, wanted '
+            f'{row["above"]:+.1f}: {"met" if row["met"] else "missed"}')
+    for labels, found in report['best_fixed'].items():
+        tried = ', '.join(f't = {t}: {accuracy:.1f}'
+                          for t, accuracy in found['trained'].items())
+        console.print(f'Best fixed t with {labels} labels a class: '
+                      f'{found["t"]} ({tried} on validation)')
     peak = report['probe_peak']
     console.print(
         f'Linear probe: best at t = {peak["t"]}, {peak["accuracy"]:.1f} %, '
@@ -100,17 +150,10 @@ def print_table(report, console):
         f'{peak["lead_over_last_std_error"]})')
 
 
-def _policy_records(study):
+def _policy_records(results):
     """The policy's records over training, averaged over the seeds."""
-    args = study.args
-    paths = [
-        study.jobs / f'distill_reinforced_{args.labels[0]}labels_seed{seed}'
-        / 'time_steps.jsonl'
-        for seed in range(args.first_seed, args.first_seed + args.seeds)]
-    runs = [[json.loads(line) for line in path.read_text().splitlines()]
-            for path in paths if path.exists()]
-    if not runs:
-        return []
+    runs = next((row['drawn'] for row in results
+                 if row['init'] == 'reinforced' and 'drawn' in row), [])
     return [
         dict(iter=same[0]['iter'],
              mean_t=round(float(np.mean([r['mean_t'] for r in same])), 1),

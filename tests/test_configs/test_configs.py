@@ -1,6 +1,7 @@
 """Every config parses, and is built as large as it really is."""
 import copy
 import functools
+import json
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import Hook
 from mmengine.registry import (
     DATASETS,
     HOOKS,
@@ -16,6 +18,7 @@ from mmengine.registry import (
     DefaultScope,
     init_default_scope,
 )
+from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 
@@ -396,3 +399,33 @@ def test_shipped_teacher(root, monkeypatch):
         with torch.no_grad():
             loss = (denoiser(noisy, steps).sample - noise).pow(2).mean()
         assert loss < limit, t
+
+
+def test_demo_policy_looks_first(root, monkeypatch, tmp_path):
+    """At 20 labelled images, in a twentieth of the teacher's passes."""
+    monkeypatch.chdir(root)
+    cfg = Config.fromfile(
+        'configs/demo/repfusion_resnet18_reinforced_digits.py')
+    passes = cfg.train_cfg.max_iters * cfg.train_dataloader.batch_size
+
+    class Stop(Hook):
+        priority = 'LOWEST'  # once the policy has looked
+
+        def before_train(self, runner):
+            raise KeyboardInterrupt
+
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    runner = Runner.from_cfg(cfg)
+    runner.register_hook(Stop())
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    look = json.loads((tmp_path / 'look.json').read_text())
+    assert (look['rewarded'], look['images']) == ('labels', 20)
+    assert look['teacher_passes'] <= 0.05 * passes
+    # the middle of the range is what the probe likes, and what it settles on
+    assert 50 < look['chosen_t'] < 500
+    sampler = runner.model.time_sampler
+    assert sampler.entropy_weight == 0
+    images = torch.full((1, 3, 16, 16), 127.)
+    probs = sampler.distribution(images).probs[0]
+    assert (probs * torch.arange(25., 1000, 50)).sum() < 500

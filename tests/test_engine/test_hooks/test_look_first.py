@@ -58,8 +58,8 @@ def test_policy_learns_from_the_look(run, tmp_path):
     assert list(tmp_path.rglob('look*.png'))
 
 
-def test_nothing_of_the_policy_is_looked_at_by_default(run):
-    _, runner, record = run(REINFORCED)
+def test_a_policy_that_does_not_look(run):
+    _, runner, record = run(REINFORCED, **{'model.time_sampler.look': False})
     assert record is None
     assert not [key for key in runner.model.state_dict()
                 if 'found' in key or 'chosen' in key]
@@ -92,7 +92,7 @@ def test_share_of_the_passes(load_config, monkeypatch, share, steps, images,
 
     monkeypatch.setattr(module, 'look', look)
     runner = Runner.from_cfg(load_config(REINFORCED, steps, **{
-        'model.time_sampler.look': dict(share=share)}))
+        'model.time_sampler.look': dict(_delete_=True, share=share)}))
     with pytest.raises(InterruptedError):
         runner.train()
     (shape, timesteps), = seen
@@ -141,7 +141,7 @@ def test_without_labels(run, load_config, labels):
 @pytest.mark.parametrize('reward', ['frequency', 'views'])
 def test_labels_not_asked(run, reward):
     _, _, record = run(REINFORCED, **{
-        'model.time_sampler.look': dict(reward=reward)})
+        'model.time_sampler.look': dict(_delete_=True, reward=reward)})
     assert record['rewarded'] == reward
     assert record['views'] == dict(frequency=1, views=2)[reward]
 

@@ -10,7 +10,8 @@ from repfusion_mm.engine.hooks import TimeSamplerHook
 
 REINFORCED = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 UNIFORM = 'configs/demo/repfusion_resnet18_uniform_digits.py'
-WEIGHT = {'model.time_sampler.entropy_weight': 0.05}
+WEIGHT = {'model.time_sampler.entropy_weight': 0.05,
+          'model.time_sampler.look': False}
 
 
 class Recorder(Hook):

@@ -1,0 +1,182 @@
+"""The jobs of the study on the digits."""
+import json
+import os
+from pathlib import Path
+
+from benchmarks.lib.plan import ROOT, Plan, tool
+
+CONFIGS = Path('configs', 'demo')
+RECORDS = ROOT / 'benchmarks' / 'results' / 'digits_records.jsonl'
+# a quarter of each distillation batch is labelled: 360 draws beside the rest
+LABELLED_DRAWS = 360
+NUM_CLASSES = 10
+STEPS = 500 + 200  # of both stages
+PROBE = 'analysis_tools/probe_time'
+CANDIDATES = list(range(25, 1000, 50))  # for the best fixed t
+TRAINED = 3  # of them
+SELECTION_SEED = 0
+POLICIES = dict(  # how they differ from the reinforced one
+    blind={'look': False, 'entropy_weight': 0.3},
+    constant={'policy.type': 'repfusion_mm.ConstantPolicy'})
+
+
+def options(values):
+    return ['--cfg-options', *(f'{key}={value}' for key, value in
+                               values.items())]
+
+
+def number(labels):
+    """Of labels a class, as the data sets take it."""
+    return 'None' if labels == 'all' else labels
+
+
+class Study(Plan):
+    """The jobs of one run.
+
+    Their keys hold no path: what lies there is an input of its own.
+    """
+
+    def __init__(self, args, teacher):
+        super().__init__(args.out, Path(
+            teacher, 'unet', 'diffusion_pytorch_model.safetensors'
+        ).read_bytes(), records=RECORDS)
+        self.args = args
+        self.teacher = str(teacher)
+        self.train, self.test = tool('train'), tool('test')
+
+    @staticmethod
+    def text(config, values):
+        """What of a config counts in a job's key, its overrides included."""
+        from mmengine.config import Config
+        return '\n'.join([Config.fromfile(config).dump(), *options(values)])
+
+    def probe(self, split, labels=None):
+        """The linear probe over t; each of its seeds draws other labels.
+
+        With ``labels`` a class it is that of the candidates for the best t.
+        """
+        config, name, values = str(CONFIGS / 'probe_digits.py'), 'probe', {}
+        if labels:
+            name = f'probe_{labels}labels'
+            values = dict(labels_per_class=number(labels),
+                          timesteps=str(CANDIDATES).replace(' ', ''))
+        arguments = ['--split', split, *options(
+            {'teacher.pretrained': self.teacher, **values})]
+        return self.once(
+            f'{name}_{split}', 'probe', [split],
+            lambda: tool(PROBE)([config, *arguments]),
+            self.text(config, values), (PROBE, ), record=True)[0]
+
+    def best_fixed(self, labels):
+        """The best fixed t, as one finds it who has the validation labels.
+
+        Returns:
+            dict: ``t``, its probe's ``probed`` accuracy for all candidates,
+            and the accuracies of the ``trained`` ones, by t.
+        """
+        probed = {row['t']: round(row['accuracy'], 2)
+                  for row in self.probe('val', labels)}
+        best = sorted(probed, key=probed.get, reverse=True)[:TRAINED]
+        trained = {t: self.finetune(f'fixed_t{t}', labels, SELECTION_SEED,
+                                    'val')['accuracy'] for t in best}
+        return dict(t=max(trained, key=trained.get), trained=trained,
+                    probed=probed)
+
+    def distill(self, arm, labels, seed):
+        """Stage 1.
+
+        Returns:
+            tuple: What runs it, if it is not finished, and gives the
+            checkpoint, and the key of the job.
+        """
+        kind, _, t = arm.partition('_t')  # fixed_t100, bank_t100
+        file = 'reinforced' if kind in POLICIES else kind
+        config = str(CONFIGS / f'repfusion_resnet18_{file}_digits.py')
+        name = f'distill_{arm}_{labels}labels_seed{seed}'
+        dataset = 'train_dataloader.dataset.datasets'
+        times = 1 if labels == 'all' else \
+            LABELLED_DRAWS // (NUM_CLASSES * int(labels))
+        values = {
+            'randomness.seed': seed,
+            f'{dataset}.0.labels_per_class': number(labels),
+            f'{dataset}.0.seed': seed,
+            f'{dataset}.1.times': times,
+            f'{dataset}.1.dataset.labels_per_class': number(labels),
+            f'{dataset}.1.dataset.seed': seed,
+        }
+        paths = {'model.teacher.pretrained': self.teacher}
+        if t:
+            values['model.time_sampler.t'] = t
+        values.update({f'model.time_sampler.{key}': value for key, value in
+                       POLICIES.get(kind, {}).items()})
+        if kind == 'bank':
+            values['model.teacher.timesteps'] = f'[{t}]'
+            paths = {'model.teacher.teacher.pretrained': self.teacher,
+                     'model.teacher.bank': str(self.jobs / name / 'bank')}
+        text = self.text(config, values)
+
+        def run():
+            work_dir, resume = self.work_dir(name)
+            self.train([config, '--work-dir', str(work_dir), *resume,
+                        *options({**values, **paths})])
+            return (work_dir / 'last_checkpoint').read_text()
+
+        return lambda: self.once(name, 'distill', [], run, text,
+                                 ('train', ))[0], \
+            self.key([], text, ('train', ))
+
+    def finetune(self, arm, labels, seed, split=None):
+        """Stage 2 and its test.
+
+        Returns:
+            dict: ``accuracy`` in percent, and of a policy the t ``looked``
+            up before the training, and how t was ``drawn`` in it.
+        """
+        split = split or self.args.split
+        dataset = 'train_dataloader.dataset.dataset'
+        values = {
+            'randomness.seed': seed,
+            f'{dataset}.labels_per_class': number(labels),
+            f'{dataset}.seed': seed,
+            'test_dataloader.dataset.split': split,
+        }
+        begin, before, after = 'scratch', None, ''
+        if arm == 'scratch_long':
+            values.update({'train_cfg.max_iters': STEPS,
+                           'train_cfg.val_interval': STEPS})
+        elif arm != 'scratch':
+            begin = 'repfusion'
+            before, after = self.distill(arm, labels, seed)
+        config = str(CONFIGS / f'resnet18_{begin}_digits.py')
+        name = f'finetune_{arm}_{labels}labels_seed{seed}_{split}'
+
+        def run(checkpoint=None):
+            work_dir, resume = self.work_dir(name)
+            arguments = options(values)
+            if checkpoint:
+                arguments.append(
+                    f'model.backbone.init_cfg.checkpoint={checkpoint}')
+            self.train([config, '--work-dir', str(work_dir), *resume,
+                        *arguments])
+            weights = (work_dir / 'last_checkpoint').read_text()
+            metrics = self.test([config, weights, '--work-dir', str(work_dir),
+                                 *arguments])
+            os.remove(weights)
+            return dict(accuracy=round(metrics['accuracy/top1'], 2),
+                        **policy_record(checkpoint))
+
+        return self.once(name, 'finetune', [after], run,
+                         self.text(config, values), ('train', 'test'),
+                         before, record=True)[0]
+
+
+def policy_record(checkpoint):
+    """What the policy of a distillation looked up and drew, if it has one."""
+    folder = Path(checkpoint or '').parent
+    if not (folder / 'look.json').exists():
+        return {}
+    lines = (folder / 'time_steps.jsonl').read_text().splitlines()
+    return dict(
+        looked=json.loads((folder / 'look.json').read_text())['chosen_t'],
+        drawn=[{key: record[key] for key in ('iter', 'mean_t', 'histogram')}
+               for record in map(json.loads, lines)])
