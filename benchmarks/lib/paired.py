@@ -40,35 +40,21 @@ def paired_difference(one, other):
 
 
 def lower_bound(one, other):
-<<<<<<< HEAD
     """One-sided 95 percent bound of the mean of one minus the other.
-=======
-    """One-sided 95 percent bound of one minus the other.
->>>>>>> 427d165d3e1ac5cf560bda7d6cccac49b62b23cd
 
     Args:
         one (Sequence[float]): A figure for each seed.
         other (Sequence[float]): Alike, of the same seeds.
 
     Returns:
-<<<<<<< HEAD
         float, optional: By Student's t; None for a single seed.
-=======
-        float: What the mean difference is above, by Student's t over the
-        seeds; None for a single seed.
->>>>>>> 427d165d3e1ac5cf560bda7d6cccac49b62b23cd
     """
     gain = np.subtract(one, other)
     if len(gain) < 2:
         return None
-<<<<<<< HEAD
     low = stats.ttest_1samp(gain, 0, alternative='greater'
                             ).confidence_interval().low
     return round(float(low), 2)
-=======
-    margin = stats.t.ppf(0.95, len(gain) - 1) * stats.sem(gain)
-    return round(float(gain.mean() - margin), 2)
->>>>>>> 427d165d3e1ac5cf560bda7d6cccac49b62b23cd
 
 
 def interval_text(interval):
