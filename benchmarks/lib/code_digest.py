@@ -57,7 +57,9 @@ def package_digest():
 def _read(source, package):
     """A digest of a source's code, what it imports, and its strings."""
     tree = _without_docstrings(ast.parse(source))
-    code = hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+    # Python 3.12 has a field more, which is empty
+    text = ast.dump(tree).replace(', type_params=[]', '')
+    code = hashlib.sha256(text.encode()).hexdigest()
     strings = ' '.join(
         node.value for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str))
