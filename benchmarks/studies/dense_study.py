@@ -2,7 +2,7 @@
 import copy
 from pathlib import Path
 
-from benchmarks.studies.study import Study
+from benchmarks.studies.percent_study import Study
 
 ARMS = ('scratch', 'scratch_long', 'fixed', 'reinforced', 'joint')
 

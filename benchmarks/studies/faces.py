@@ -19,7 +19,7 @@ import json
 from pathlib import Path
 
 from benchmarks.studies.dense_study import FULL, SMOKE, DenseStudy
-from benchmarks.studies.study import make_parser, parse, run_study
+from benchmarks.studies.percent_study import make_parser, parse, run_study
 
 NUM_KEYPOINTS = 68
 _HEATMAPS = dict(type='MSRAHeatmap', input_size=(64, 64),

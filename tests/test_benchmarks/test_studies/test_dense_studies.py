@@ -289,7 +289,7 @@ def test_help(name):
 WHOLE = """
 import sys
 from benchmarks.studies import NAME as study
-from benchmarks.studies.study import run_study
+from benchmarks.studies.percent_study import run_study
 
 small = dict(iters=2, batch=4, lr=1e-3)
 study.SIZES['smoke'].update(
