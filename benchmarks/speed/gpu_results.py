@@ -1,4 +1,4 @@
-"""What a GPU session gives back: every result so far, and two students."""
+"""What a GPU session gives back: every result so far."""
 import io
 import json
 import tarfile
@@ -27,8 +27,9 @@ def write_results(session, out):
             if (folder / log).exists():
                 files[f'{step.name}_{log}'] = (folder / log).read_text(
                     errors='replace')[-LOG:].encode()
-        if step.name == 'cifar10':
-            files.update(students(folder))
+        if (folder / 'records.jsonl').exists():  # to be gone on with
+            files[f'{step.name}_records.jsonl'] = (
+                folder / 'records.jsonl').read_bytes()
     parts = pack(files)
     for path in out.glob('results.tar.gz.*'):
         path.unlink()
@@ -36,46 +37,6 @@ def write_results(session, out):
         (out / f'results.tar.gz.{index}').write_bytes(part)
     (out / 'session.json').write_text(json.dumps(
         {step.name: session.state(step) for step in session.steps}, indent=1))
-
-
-def students(folder):
-    """Distilled backbones of a study, one an arm, in half precision.
-
-    Args:
-        folder (Path): The study's.
-
-    Returns:
-        dict[str, bytes]: Checkpoints by their names.
-    """
-    kept, files = folder / 'students', {}
-    for arm in ('fixed', 'reinforced'):
-        # the first seed that is reported, with the most labels
-        records = sorted(
-            folder.glob(f'jobs/distill_{arm}*_seed10.json'),
-            key=lambda path: float(
-                path.stem.split('_')[-2].replace('percent', '')))
-        if not records:
-            continue
-        path = kept / f'student_{records[-1].stem}.pth'
-        if not path.exists():
-            kept.mkdir(exist_ok=True)
-            save_half(json.loads(records[-1].read_text())['result'], path)
-        files[path.name] = path.read_bytes()
-    return files
-
-
-def save_half(checkpoint, path):
-    """The backbone of a checkpoint of stage 1, under its own names."""
-    import torch
-    state = torch.load(checkpoint, map_location='cpu', weights_only=False)
-    prefix = 'backbone.'
-    backbone = {
-        name[len(prefix):]: value.half() if value.is_floating_point()
-        else value for name, value in state['state_dict'].items()
-        if name.startswith(prefix)}
-    part = path.with_suffix('.part')
-    torch.save(dict(state_dict=backbone), part)
-    part.rename(path)
 
 
 def pack(files):

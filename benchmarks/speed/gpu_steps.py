@@ -58,7 +58,7 @@ def all_steps(data, toy=False):
             throughput('toy', '2', 2, '--rounds', '2', '--warmup', '1',
                        '--switches', '{}'),
             loading('--images', '64', '--rounds', '2', '--workers', '1'),
-            cifar10('--size', 'toy', '--labels', '50', '--seeds', '2',
+            cifar10('--size', 'toy', '--labels', '2', '--seeds', '2',
                     '--arms', 'scratch', 'uniform', 'reinforced'),
         ]
     return [
@@ -68,7 +68,6 @@ def all_steps(data, toy=False):
         throughput('celebahq', '16', 6),
         loading('--images', '40000', '--workers', '12'),
         # the seeds one after another: a part of it is worth something
-        cifar10('--size', 'full', '--labels', '1', '10', '--seeds', '3',
-                '--arms', 'scratch', 'scratch_long', 'fixed', 'uniform',
-                'reinforced'),
+        cifar10('--size', '16px', '--seeds', '8', '--processes', '15',
+                '--threads', '1', '--fill'),
     ]
