@@ -17,7 +17,8 @@ and not run again.
 from pathlib import Path
 
 from benchmarks.studies.dense_study import FULL, SMOKE, DenseStudy
-from benchmarks.studies.percent_study import make_parser, parse, run_study
+from benchmarks.studies.percent_study import make_parser, run_study
+from benchmarks.studies.task_study import parse
 
 CLASSES = ('sky', 'building', 'pole', 'road', 'pavement', 'tree', 'sign',
            'fence', 'car', 'pedestrian', 'bicyclist')

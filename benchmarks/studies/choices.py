@@ -1,6 +1,8 @@
 """What is chosen on validation images, by a seed that is not reported."""
 import functools
 
+from benchmarks.studies.task_study import SELECTION_SEED
+
 LENGTHS = ('finetune', 'both')  # steps of stage 2: its own, or both stages'
 
 
@@ -61,7 +63,6 @@ class Choices:
             for start, tried in trials.items()}
 
     def _trial(self, arm, lr, length, t):
-        from benchmarks.studies.study import SELECTION_SEED
         return self.study.finetune(
             arm, self.study.args.labels[0], SELECTION_SEED, 'val', lr, length,
             t if arm == 'fixed' else None)

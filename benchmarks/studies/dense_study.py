@@ -2,7 +2,7 @@
 import copy
 from pathlib import Path
 
-from benchmarks.studies.percent_study import Study
+from benchmarks.studies.percent_study import PercentStudy
 
 ARMS = ('scratch', 'scratch_long', 'fixed', 'reinforced', 'joint')
 
@@ -37,13 +37,13 @@ FULL = dict(
     finetune=dict(iters=4000, batch=32, lr=2e-3))
 
 
-class DenseStudy(Study):
+class DenseStudy(PercentStudy):
     """The jobs of one run.
 
     The joint arm takes as many steps as both stages together, and half of
     each of its batches is labelled. A subclass names the task: its class
     attributes, ``images``, ``unlabelled_images``, ``task`` and what
-    :class:`Study` asks for.
+    :class:`PercentStudy` asks for.
     """
     arms = dict.fromkeys(ARMS)
     configs: dict = {}  # scratch, init, joint, distill: under configs/

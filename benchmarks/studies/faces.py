@@ -19,7 +19,8 @@ import json
 from pathlib import Path
 
 from benchmarks.studies.dense_study import FULL, SMOKE, DenseStudy
-from benchmarks.studies.percent_study import make_parser, parse, run_study
+from benchmarks.studies.percent_study import make_parser, run_study
+from benchmarks.studies.task_study import parse
 
 NUM_KEYPOINTS = 68
 _HEATMAPS = dict(type='MSRAHeatmap', input_size=(64, 64),

@@ -5,6 +5,7 @@ from pathlib import Path
 from benchmarks.lib.plan import tool
 from benchmarks.studies.training import Training
 
+FILL = 'analysis_tools/fill_bank'
 
 class GivenDPM:
     """A diffusion model that is there: a job that is done.
@@ -49,26 +50,23 @@ class FilledBank:
     def __init__(self, study, name, cfg, before):
         self.study, self.name, self.cfg, self.before = study, name, cfg, before
         self.key, self.weights = before.key, cfg.model.teacher.bank
+        self._job = [before.key], study.portable(cfg), [FILL]
+        self._key = study.key(*self._job)
 
     @property
     def is_finished(self):
         return self.study.finished(self.name, self._key) is not None
 
-    @property
-    def _key(self):
-        return self.study.key([self.key], self.study.portable(self.cfg),
-                              ['analysis_tools/fill_bank'])
-
     def result(self):
+        inputs, text, tools = self._job
+
         def run():
             self.before.result()
             path = str(self.study.jobs / f'{self.name}.py')
             self.cfg.dump(path)
-            tool('analysis_tools/fill_bank')([path, '--batch-size', '512'])
+            tool(FILL)([path, '--batch-size', '512'])
 
-        return self.study.once(
-            self.name, 'bank', [self.key], run, self.study.portable(self.cfg),
-            ['analysis_tools/fill_bank'])[0]
+        return self.study.once(self.name, 'bank', inputs, run, text, tools)[0]
 
 
 def choose_tap(cfg, val):
