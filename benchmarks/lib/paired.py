@@ -14,10 +14,13 @@ class Criterion(NamedTuple):
             the best mean.
         above (float): The bound of (of - over) must lie above it; where
             lower is better, that of (over - of).
+        relative (bool): Whether the difference counts in percent of the mean
+            of what it is compared with. Defaults to False.
     """
     of: str
     over: tuple
     above: float
+    relative: bool = False
 
 
 def same_seeds(one, other, metric):

@@ -45,9 +45,11 @@ class Choices:
                 for t in study.probed_t()[:study.size['num_fixed']]}
 
     def of(self, arm):
-        """Learning rate and length of an arm."""
-        return self._best(self.starts[
-            arm if arm.startswith('scratch') else 'distilled'])
+        """Learning rate and length of an arm; the joint one is from scratch,
+        too."""
+        start = dict(scratch='scratch', scratch_long='scratch_long',
+                     joint='scratch_long').get(arm, 'distilled')
+        return self._best(self.starts[start])
 
     def t(self):
         """The best fixed t."""

@@ -26,15 +26,9 @@ from benchmarks.lib import image_array  # noqa: F401, registers it
 from benchmarks.lib.paired import Criterion
 from benchmarks.studies.cifar10_sizes import SIZES
 from benchmarks.studies.run import run_study
-from benchmarks.studies.study import Study, make_parser
+from benchmarks.studies.study import BIN, MIDDLES, Study, make_parser
 from benchmarks.studies.task_study import SELECTION_SEED, parse
-from benchmarks.studies.teacher_jobs import (
-    FilledBank,
-    GivenDPM,
-    TrainedDPM,
-    choose_tap,
-    probe_times,
-)
+from benchmarks.studies.teacher_jobs import FilledBank
 from benchmarks.studies.training import Training
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog',
@@ -48,8 +42,6 @@ ARMS = dict(
     reinforced='repfusion_resnet18_1xb128-200e_cifar10',
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
     classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10')
-BIN = 50  # time steps, 20 bins
-MIDDLES = list(range(BIN // 2, 1000, BIN))
 CRITERIA = (
     Criterion('reinforced', ('scratch', 'scratch_long'), 3.),
     Criterion('reinforced', ('fixed', ), -1.))
@@ -182,57 +174,22 @@ class Cifar10(Study):
     def score(self, metrics):
         return metrics['accuracy/top1']
 
-    # --- the teacher --------------------------------------------------------
-    @functools.cached_property
-    def dpm(self):
-        """The diffusion model."""
-        if self.args.dpm:
-            return GivenDPM(self.args.dpm)
+    def val_images(self):
+        """They are seen as they are."""
+        return self.images('val', False)
+
+    # --- jobs ---------------------------------------------------------------
+    def dpm_config(self):
         budget = self.size['dpm']
-        cfg = self.config(
+        return self.config(
             'dpm/unet_32px_cifar10.py', 'dpm', self.few(0, 'unlabelled', 0),
             0, model=dict(denoiser=self.size['denoiser'],
                           channel_order='rgb'),
             optim_wrapper=dict(clip_grad=dict(max_norm=1.)),
             custom_hooks=[dict(type='EMAHook', momentum=budget['ema']),
                           dict(type='repfusion_mm.DPMExportHook')])
-        return TrainedDPM(self, 'dpm', 'dpm', cfg)
 
-    def prepare(self):
-        """Diffusion model, tap and probe, before all else."""
-        self.dpm.result()
-        self.probed_t()
-
-    @functools.cached_property
-    def tap(self):
-        """The teacher's tap, and all that was found with it."""
-        cfg = self._distillation('reinforced', self.args.labels[0],
-                                 SELECTION_SEED, tap='mid_block.resnets.1')
-        val = self.images('val', False)
-        return self.once(
-            'tap', 'choices', [self.dpm.key], lambda: choose_tap(cfg, val),
-            self.portable(cfg), record=True)[0]
-
-    @functools.cached_property
-    def _probe(self):
-        cfg = self._distillation('fixed', None, SELECTION_SEED, t=0)
-        tap = self.tap['tap']
-        return self.once(
-            'probe', 'choices', [self.dpm.key], lambda: probe_times(
-                cfg, self.images('val', False), tap, MIDDLES),
-            self.portable(cfg), record=True)[0]
-
-    def probed_t(self):
-        """The middles of the time bins, the best one by a probe first."""
-        scores = self._probe['score']
-        return sorted(MIDDLES, key=lambda t: -scores[MIDDLES.index(t)])
-
-    def record(self):
-        """What was chosen, for the report."""
-        return dict(super().record(), tap=self.tap, probe=self._probe)
-
-    # --- jobs ---------------------------------------------------------------
-    def _distillation(self, arm, labels, seed, t=None, tap=None):
+    def distillation(self, arm, labels, seed, t=None, tap=None):
         """The config of stage 1, from a diffusion model."""
         tap = tap or self.tap['tap']
         if labels is None:
@@ -286,7 +243,7 @@ class Cifar10(Study):
     @functools.cached_property
     def _filled_bank(self):
         """The bank of the time bins, for all that draws from it."""
-        cfg = self._from_bank(self._distillation(
+        cfg = self._from_bank(self.distillation(
             'uniform', None, SELECTION_SEED))
         return FilledBank(self, 'bank', cfg, self.dpm)
 
@@ -304,7 +261,7 @@ class Cifar10(Study):
                         image_size=self.size['image_size'])))
             return self.stage_1(arm, labels, seed, t, cfg, before)
         at = 0 if arm == 't0' else t
-        cfg = self._from_bank(self._distillation(arm, labels, seed, at))
+        cfg = self._from_bank(self.distillation(arm, labels, seed, at))
         return self.stage_1(
             arm, labels, seed, t, cfg, self._filled_bank
             if self.args.fill and at != 0 else self.dpm)

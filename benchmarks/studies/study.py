@@ -6,7 +6,17 @@ import json
 from benchmarks.lib.plan import ROOT
 from benchmarks.studies import task_study
 from benchmarks.studies.choices import Choices
+from benchmarks.studies.task_study import SELECTION_SEED
+from benchmarks.studies.teacher_jobs import (
+    GivenDPM,
+    TrainedDPM,
+    choose_tap,
+    probe_times,
+)
 from benchmarks.studies.training import Training
+
+BIN = 50  # time steps, 20 bins
+MIDDLES = list(range(BIN // 2, 1000, BIN))
 
 
 def make_parser(doc, study, data, labels):
@@ -48,7 +58,7 @@ class Study(task_study.TaskStudy):
     """The jobs of one run, each a :class:`Training`.
 
     A subclass names the task: its class attributes, ``images``, ``few``,
-    ``prepare``, ``probed_t``, ``distill``, ``start_from`` and ``evaluation``.
+    ``evaluation``, and the configs that are asked for below.
 
     Args:
         args (argparse.Namespace): Of :func:`make_parser`.
@@ -58,6 +68,7 @@ class Study(task_study.TaskStudy):
     labels_of = 'images'
     labelled_share = 1 / 16  # of each batch of a stage 1 that reads labels
     criteria: tuple = ()  # of the report, see paired.Criterion
+    shown = None  # split whose predictions are drawn, of the first seed
 
     def __init__(self, args, *inputs):
         super().__init__(
@@ -69,17 +80,29 @@ class Study(task_study.TaskStudy):
         self.distill = functools.cache(self.distill)
 
     # --- what a task must say, too ------------------------------------------
-    def prepare(self):
-        """Run what is needed before all else."""
+    def dpm_config(self):
+        """The config of the diffusion model's training."""
         raise NotImplementedError
 
-    def probed_t(self):
-        """Time steps, the best one by a probe first."""
+    def distillation(self, arm, labels, seed, t=None, tap=None):
+        """The config of a stage 1 from the diffusion model.
+
+        Args:
+            arm (str): Of ``arms``.
+            labels (int or str, optional): Labels; None where it reads none.
+            seed (int): Of all that is random.
+            t (int, optional): Where it is fixed.
+            tap (str, optional): Of the teacher. Defaults to None: the chosen
+                one.
+
+        Returns:
+            Config: Which computes the features in each step.
+        """
         raise NotImplementedError
 
-    def record(self):
-        """What was chosen, for the report."""
-        return self.choices.record()
+    def val_images(self):
+        """Config of the validation images, with labels of what is seen."""
+        raise NotImplementedError
 
     def distill(self, arm, labels, seed, t=None):
         """Stage 1 of an arm, a :class:`Training`; at t where it is fixed."""
@@ -98,6 +121,53 @@ class Study(task_study.TaskStudy):
             Config: Without a learning rate.
         """
         raise NotImplementedError
+
+    def joint(self, labels, seed):
+        """The config of both stages in one, without a learning rate."""
+        raise NotImplementedError
+
+    # --- the teacher --------------------------------------------------------
+    @functools.cached_property
+    def dpm(self):
+        """The diffusion model, a job."""
+        if self.args.dpm:
+            return GivenDPM(self.args.dpm)
+        return TrainedDPM(self, 'dpm', 'dpm', self.dpm_config())
+
+    def prepare(self):
+        """Diffusion model, tap and probe, before all else."""
+        self.dpm.result()
+        self.probed_t()
+
+    @functools.cached_property
+    def tap(self):
+        """The teacher's tap, and all that was found with it."""
+        cfg = self.distillation('reinforced', self.args.labels[0],
+                                SELECTION_SEED, tap='mid_block.resnets.1')
+        val = self.val_images()
+        steps = min(300, self.size['finetune']['iters'])
+        return self.once(
+            'tap', 'choices', [self.dpm.key],
+            lambda: choose_tap(cfg, val, steps),
+            self.portable(cfg), record=True)[0]
+
+    @functools.cached_property
+    def _probe(self):
+        cfg = self.distillation('fixed', None, SELECTION_SEED, t=0)
+        tap = self.tap['tap']
+        return self.once(
+            'probe', 'choices', [self.dpm.key], lambda: probe_times(
+                cfg, self.val_images(), tap, MIDDLES),
+            self.portable(cfg), record=True)[0]
+
+    def probed_t(self):
+        """The middles of the time bins, the best one by a probe first."""
+        scores = self._probe['score']
+        return sorted(MIDDLES, key=lambda t: -scores[MIDDLES.index(t)])
+
+    def record(self):
+        """What was chosen, for the report."""
+        return dict(self.choices.record(), tap=self.tap, probe=self._probe)
 
     # --- jobs ---------------------------------------------------------------
     def portable(self, cfg):
@@ -133,15 +203,23 @@ class Study(task_study.TaskStudy):
         first = None
         if arm == 'fixed' and t is None:
             t = self.choices.t()
-        if arm not in ('scratch', 'scratch_long'):
-            first = self.distill(
-                arm, labels if arm in self.needs_labels else None, seed, t)
-        cfg = self.start_from(labels, seed, budget, first)
+        if arm == 'joint':
+            cfg, first = self.joint(labels, seed), self.dpm
+        else:
+            if arm not in ('scratch', 'scratch_long'):
+                first = self.distill(
+                    arm, labels if arm in self.needs_labels else None, seed,
+                    t)
+            cfg = self.start_from(labels, seed, budget, first)
         cfg.optim_wrapper.optimizer.lr = lr
         at = '' if t is None else f'_t{t}'
+        args = self.args
+        is_shown = split == 'test' and (labels, seed) == (
+            args.labels[0], args.first_seed)
         return Training(
             self, f'finetune_{arm}{at}_{labels}labels_seed{seed}_{budget}_'
-            f'lr{lr:g}_{split}', 'finetune', cfg, first, split)
+            f'lr{lr:g}_{split}', 'finetune', cfg, first, split,
+            self.shown if is_shown else None)
 
     def stage_1(self, arm, labels, seed, t, cfg, before=None):
         """The job of a stage 1, by its config."""

@@ -103,11 +103,14 @@ def decisions(results, study):
                 found[labels, criterion.of, name][1]))
             one, base = (sign * np.array(values) for values in
                          found[labels, criterion.of, other])
+            if criterion.relative:
+                percent = 100 / abs(np.mean(base))
+                one, base = one * percent, base * percent
             low = lower_bound(one, base)
             rows.append(dict(
                 labels=labels, of=criterion.of, over=other, seeds=len(one),
                 mean=round(float(np.mean(one - base)), 2), bound=low,
-                above=criterion.above,
+                above=criterion.above, relative=criterion.relative,
                 met=None if low is None else low > criterion.above))
     return rows
 
@@ -120,36 +123,35 @@ def print_tables(report, metrics, console):
     print_decisions(report['decided'], console)
 
 
-def print_scores(results, metric, console, labels='labels'):
+def print_scores(results, metric, console):
     """The table of all scores.
 
     Args:
         results (list[dict]): Of each number of labels and arm.
         metric (str): What is shown.
         console (rich.console.Console): Where to print.
-        labels (str): Key of the labels. Defaults to ``'labels'``.
     """
     from rich.table import Table
-    table = Table(labels, 'start of the fine-tuning', metric, 'std',
+    table = Table('labels', 'start of the fine-tuning', metric, 'std',
                   'each seed', title=f'{metric}, test')
     for row in results:
         values = row[metric]
         spread = f'{np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
-        table.add_row(str(row[labels]), NAMES[row['arm']],
+        table.add_row(str(row['labels']), NAMES[row['arm']],
                       f'{np.mean(values):.1f}', spread,
                       ' '.join(f'{value:.1f}' for value in values))
     console.print(table)
 
 
-def print_differences(rows, metric, console, labels='labels'):
+def print_differences(rows, metric, console):
     """The table of the paired differences, alike."""
     from rich.table import Table
-    table = Table(labels, 'of', 'over', 'seeds', 'points', '95 % interval',
+    table = Table('labels', 'of', 'over', 'seeds', 'points', '95 % interval',
                   title=f'{metric}, paired differences')
     for row in rows:
         if row['metric'] == metric:
             table.add_row(
-                str(row[labels]), NAMES[row['of']], NAMES[row['over']],
+                str(row['labels']), NAMES[row['of']], NAMES[row['over']],
                 str(row['seeds']), f'{row["mean"]:+.1f}',
                 interval_text(row['interval']))
     console.print(table)
@@ -166,12 +168,12 @@ def print_decisions(rows, console):
             str(row['labels']), row['of'], row['over'], str(row['seeds']),
             f'{row["mean"]:+.1f}', *([''] if row['bound'] is None else
                                      [f'{row["bound"]:+.1f}']),
-            f'{row["above"]:+.1f}',
+            f'{row["above"]:+.1f}{" %" if row["relative"] else ""}',
             {None: '', True: 'yes', False: 'no'}[row['met']])
     console.print(table)
 
 
-def draw(results, metrics, path, title, labels='labels'):
+def draw(results, metrics, path, title):
     """Scores by arm and number of labels: a bar for the mean, dots.
 
     Args:
@@ -179,15 +181,14 @@ def draw(results, metrics, path, title, labels='labels'):
         metrics (Sequence[str]): A row of panels for each.
         path (Path): Of the picture.
         title (Callable): Names a panel, given the labels.
-        labels (str): Key of the labels. Defaults to ``'labels'``.
     """
     from matplotlib.figure import Figure
-    numbers = list(dict.fromkeys(row[labels] for row in results))
+    numbers = list(dict.fromkeys(row['labels'] for row in results))
     figure = Figure(figsize=(9, 4 * len(metrics)), layout='constrained')
     grid = figure.subplots(len(metrics), len(numbers), squeeze=False)
     for metric, panels in zip(metrics, grid):
         for axes, number in zip(panels, numbers):
-            rows = [row for row in results if row[labels] == number]
+            rows = [row for row in results if row['labels'] == number]
             for place, row in enumerate(rows):
                 colour, values = COLOURS[row['arm']], row[metric]
                 axes.hlines(place, min(values), max(values), color=colour,

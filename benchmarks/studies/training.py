@@ -21,11 +21,14 @@ class Training:
         before (Training, optional): What it starts from.
         split (str, optional): What the weights are tested on, and thrown away
             then.
+        shown (str, optional): Split whose predictions are drawn, into the
+            job's folder ``show``.
     """
 
-    def __init__(self, study, name, stage, cfg, before=None, split=None):
+    def __init__(self, study, name, stage, cfg, before=None, split=None,
+                 shown=None):
         self.study, self.name, self.stage, self.cfg = study, name, stage, cfg
-        self.before, self.split = before, split
+        self.before, self.split, self.shown = before, split, shown
         if split is not None:
             cfg.test_cfg = dict()
             for key, value in study.evaluation(split).items():
@@ -84,18 +87,21 @@ class Training:
         if self.split is None:
             return drawn_times(work_dir)
 
-        def test(part):
+        def test(part, *arguments):
             # its own name: tests within a second would share a visualizer
             return study.test([
-                path, self.weights, '--work-dir', str(work_dir),
+                path, self.weights, '--work-dir', str(work_dir), *arguments,
                 '--cfg-options', f'experiment_name={self.name}_{part}',
                 'test_dataloader.dataset.ann_file='
                 f'{study.annotations(part)}'])
 
         scores = {metric: round(float(study.score(test(part))), 2)
                   for metric, part in study.parts(self.split).items()}
+        if self.shown:
+            test(self.shown, '--show-dir', str((work_dir / 'show').absolute()))
         os.remove(self.weights)
-        return dict(scores, stage_1=stage_1) if stage_1 else scores
+        drawn = stage_1 or drawn_times(work_dir)
+        return dict(scores, stage_1=drawn) if drawn else scores
 
 
 def drawn_times(folder):
