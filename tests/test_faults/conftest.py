@@ -2,7 +2,7 @@
 import json
 import os
 import select
-import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +12,20 @@ import pytest
 import torch
 from mmengine.config import Config
 
+from tests.test_faults.jobs import (
+    COSINE,
+    EMA,
+    EVERY,
+    SCRATCH,
+    SMALL,
+    STAGE_1,
+    STEPS,
+    WORKERS,
+)
+
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PATIENCE = 300  # seconds; no test is about how long something takes
-KILL = 'SIGKILL'
 # of a log, what a clock says
 CLOCKS = ('time', 'data_time', 'memory', 'eta')
 
@@ -66,8 +76,7 @@ class Job:
         self.config = str(folder / 'job.py')
         cfg.dump(self.config)
 
-    def run(self, name, fault=None, resume=False, options=(), processes=1,
-            port=None):
+    def run(self, name, fault=None, resume=False, options=(), processes=1):
         """One start; returns the exit code, of several processes a list."""
         argv = [self.config, '--work-dir', str(self.folder / name)]
         argv += ['--resume'] * resume
@@ -77,6 +86,9 @@ class Job:
         if processes == 1:
             return self.server.run(argv, self.log(name), [env])[0]
         argv += ['--launcher', 'pytorch']
+        with socket.socket() as one:
+            one.bind(('127.0.0.1', 0))
+            port = one.getsockname()[1]
         return self.server.run(argv, self.log(name), [dict(
             env, RANK=str(rank), LOCAL_RANK=str(rank),
             WORLD_SIZE=str(processes), MASTER_ADDR='127.0.0.1',
@@ -100,14 +112,6 @@ class Job:
         """The path that ``last_checkpoint`` names, and what is in it."""
         path = self.path(name, 'last_checkpoint').read_text()
         return path, torch.load(path, weights_only=False)
-
-    def branch(self, name, other):
-        """Go on in another work dir from what is in one."""
-        shutil.copytree(self.folder / name, self.folder / other)
-        record = self.path(other, 'last_checkpoint')
-        if record.exists():
-            record.write_text(record.read_text().replace(
-                f'/{name}/', f'/{other}/'))
 
     def seen(self, name, rank=0):
         """What the steps saw, those that ran twice too."""
@@ -157,7 +161,7 @@ def history(checkpoint):
             if name.split('/')[-1] not in CLOCKS}
 
 
-def assert_same_end(job, name, whole):
+def assert_same_end(job, name, whole, processes=1):
     """That a run ended as one that was not interrupted."""
     _, found = job.last(name)
     _, wanted = job.last(whole)
@@ -168,11 +172,12 @@ def assert_same_end(job, name, whole):
     for key in ('epoch', 'iter'):
         assert found['meta'][key] == wanted['meta'][key]
     # each step, also those that were run twice, saw the same
-    steps = {one['iter']: one for one in job.seen(whole)}
-    again = job.seen(name)
-    for one in again:
-        assert one == steps[one['iter']]
-    assert {one['iter'] for one in again} == set(steps)
+    for rank in range(processes):
+        steps = {one['iter']: one for one in job.seen(whole, rank)}
+        again = job.seen(name, rank)
+        for one in again:
+            assert one == steps[one['iter']]
+        assert {one['iter'] for one in again} == set(steps)
     records = job.path(whole, 'time_steps.jsonl')
     if records.exists():
         assert job.path(name, 'time_steps.jsonl').read_text() == \
@@ -182,3 +187,41 @@ def assert_same_end(job, name, whole):
 @pytest.fixture(scope='session')
 def same_end():
     return assert_same_end
+
+
+@pytest.fixture(scope='session')
+def stage_1(make_job):
+    """A policy that looked first, averaged weights, a log that waits."""
+    job = make_job(STAGE_1, {
+        **SMALL,
+        'train_cfg.max_iters': STEPS,
+        'param_scheduler': COSINE,
+        'default_hooks.checkpoint.interval': EVERY,
+        'default_hooks.defer_log': dict(type='repfusion_mm.DeferLogHook'),
+        'model.time_sampler.entropy_weight': 0.1,
+        'custom_hooks': [
+            EMA, dict(type='repfusion_mm.TimeSamplerHook', interval=4)]})
+    job.complete('whole')
+    return job
+
+
+@pytest.fixture(scope='session')
+def epochs(make_job):
+    """Epochs of 5 batches, 3 to an update, by workers; a checkpoint every 4.
+
+    It validates, and keeps the best.
+    """
+    job = make_job(SCRATCH, {
+        **SMALL, **WORKERS,
+        'model.head.in_channels': 32,
+        'train_dataloader.dataset.times': 2,
+        'train_dataloader.sampler': dict(type='DefaultSampler', shuffle=True),
+        'train_cfg': dict(_delete_=True, by_epoch=True, max_epochs=3,
+                          val_interval=1),
+        'param_scheduler': [dict(type='StepLR', step_size=1)],
+        'log_processor.by_epoch': True,
+        'optim_wrapper.accumulative_counts': 3,
+        'default_hooks.checkpoint': dict(interval=4, by_epoch=False,
+                                         save_best='accuracy/top1')})
+    job.complete('whole')
+    return job

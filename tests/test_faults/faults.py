@@ -1,13 +1,17 @@
 """Faults at moments that are known beforehand, and what was seen by then.
 
 Imported by a job's config. The environment variable FAULT holds a fault as
-JSON: ``what`` happens, ``where`` in the training, and at which ``count``.
+JSON: ``what`` happens, ``where`` in the training, and ``at`` which step or
+file.
 """
 import builtins
+import errno
 import hashlib
 import json
+import multiprocessing
 import os
 import os.path as osp
+import resource
 import signal
 
 import numpy as np
@@ -18,32 +22,38 @@ from mmengine.registry import HOOKS
 
 from repfusion_mm.engine.resuming import atomic_write
 
-# within a step, and within the writing of a file
-STEP = ('before_step', 'after_step')
+# within the writing of a file
 WRITE = ('half_written', 'before_rename', 'after_rename')
 FAULT = json.loads(os.environ.get('FAULT', '{}'))
 
 
 def strike():
-    """The fault itself."""
+    """The fault itself: a signal, an error of the disk, or a full one."""
     what = FAULT['what']
-    if what == 'error':
-        raise OSError(28, 'No space left on device')
-    os.kill(os.getpid(), getattr(signal, what))
+    if what == 'full_disk':
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10**5, 10**5))
+    elif what in errno.errorcode.values():
+        number = getattr(errno, what)
+        raise OSError(number, os.strerror(number))
+    else:
+        if FAULT.get('workers_too'):  # as Slurm does
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, getattr(signal, what))
+        os.kill(os.getpid(), getattr(signal, what))
 
 
-def reached(where, count, path=''):
-    if FAULT.get('where') == where and FAULT['count'] == count and \
-            FAULT.get('rank', 0) == get_rank() and \
-            path.endswith(FAULT.get('path', '')):
+def reached(where, at):
+    """The fault, if this is its moment: a step, or the name of a file."""
+    if FAULT.get('where') == where and FAULT['at'] == at and \
+            FAULT.get('rank', 0) == get_rank():
         strike()
 
 
 class Torn:
     """A file of which only a half is written before the fault."""
 
-    def __init__(self, file, count, path):
-        self.file, self.count, self.path = file, count, path
+    def __init__(self, file, name):
+        self.file, self.name = file, name
 
     def __enter__(self):
         return self
@@ -55,7 +65,7 @@ class Torn:
         half = len(content) // 2
         self.file.write(content[:half])
         self.file.flush()
-        reached('half_written', self.count, self.path)
+        reached('half_written', self.name)
         self.file.write(content[half:])
 
     def __getattr__(self, name):
@@ -65,18 +75,16 @@ class Torn:
 class Watched:
     """``os`` and ``open`` of the module that writes files."""
 
-    def __init__(self):
-        self.writes = 0
+    @staticmethod
+    def torn(path, mode):
+        name = osp.basename(path)[:-len('.part')]
+        return Torn(builtins.open(path, mode), name)
 
-    def torn(self, path, mode):
-        if path.endswith('.pth.part'):
-            self.writes += 1
-        return Torn(builtins.open(path, mode), self.writes, path[:-5])
-
-    def replace(self, draft, path):
-        reached('before_rename', self.writes, path)
+    @staticmethod
+    def replace(draft, path):
+        reached('before_rename', osp.basename(path))
         os.replace(draft, path)
-        reached('after_rename', self.writes, path)
+        reached('after_rename', osp.basename(path))
 
     def __getattr__(self, name):
         return getattr(os, name)
@@ -87,10 +95,10 @@ if FAULT.get('where') in WRITE:
     atomic_write.open = watched.torn
 
 
-def digest(value):
-    """A hash of a batch's images."""
-    images = torch.stack(list(value)).contiguous()
-    return hashlib.sha256(images.numpy().tobytes()).hexdigest()[:16]
+def digests(images):
+    """A hash of each image of a batch."""
+    return [hashlib.sha256(image.contiguous().numpy().tobytes())
+            .hexdigest()[:16] for image in images]
 
 
 @HOOKS.register_module()
@@ -101,7 +109,7 @@ class Witness(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         reached('before_step', runner.iter)
         self.seen = dict(iter=runner.iter, epoch=runner.epoch,
-                         batch=batch_idx, images=digest(data_batch['inputs']))
+                         batch=batch_idx, images=digests(data_batch['inputs']))
 
     def after_train_iter(self, runner, batch_idx, data_batch=None,
                          outputs=None):

@@ -2,11 +2,12 @@
 
 Reads jobs from stdin, a line of JSON each: the ``argv`` of the tool, a ``log``
 to write to, and the environment of each process. Answers with the processes'
-exit codes, of one that was killed minus the signal.
+exit codes: minus the signal of one that was killed, null of one that hung.
 """
 import importlib.util
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -54,6 +55,20 @@ def start(tool, argv, log, env):
     sys.exit(0)
 
 
+def end_of(processes):
+    """Exit codes; a process that was stopped is killed behind the others."""
+    codes = {}
+    while len(codes) < len(processes):
+        process, status = os.waitpid(-1, os.WUNTRACED)
+        codes[process] = None if os.WIFSTOPPED(status) else \
+            os.waitstatus_to_exitcode(status)
+    for process, code in codes.items():
+        if code is None:
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+    return [codes[process] for process in processes]
+
+
 def main():
     answers = os.fdopen(os.dup(1), 'w')
     os.dup2(2, 1)  # some imports print
@@ -63,8 +78,7 @@ def main():
         job = json.loads(line)
         processes = [start(tool, job['argv'], job['log'], env)
                      for env in job['env']]
-        codes = [os.waitstatus_to_exitcode(os.waitpid(one, 0)[1])
-                 for one in processes]
+        codes = end_of(processes)
         print(json.dumps(codes), file=answers, flush=True)
 
 
