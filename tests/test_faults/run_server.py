@@ -27,8 +27,7 @@ def preload():
     from repfusion_mm.registry import HOOKS, MODELS
     for registry in (HOOKS, MODELS):
         registry.import_from_location()
-    import diffusers
-    diffusers.UNet2DModel, diffusers.DDPMScheduler  # they load when named
+    from diffusers import DDPMScheduler, UNet2DModel  # noqa: F401
     spec = importlib.util.spec_from_file_location(
         'train', ROOT / 'tools/train.py')
     tool = importlib.util.module_from_spec(spec)

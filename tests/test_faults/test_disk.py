@@ -10,7 +10,7 @@ def whole_one(job, name, iteration):
     assert not list(job.path(name, '.').glob('*.part'))
 
 
-def test_full(stage_1, same_end):
+def test_full(stage_1):
     """By a limit of the system's to the size of files."""
     code = stage_1.run('full', dict(what='full_disk', where='after_step',
                                     at=4))
@@ -19,14 +19,12 @@ def test_full(stage_1, same_end):
     assert 'what was there before is unharmed: ' \
         f"'{stage_1.path('full', 'iter_6.pth')}'" in stage_1.said('full')
     whole_one(stage_1, 'full', 3)
-    stage_1.complete('full', resume=True)
-    same_end(stage_1, 'full', 'whole')
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('at', ['iter_6.pth', 'last_checkpoint'])
 @pytest.mark.parametrize('where', ['half_written', 'before_rename'])
-def test_errors(stage_1, where, at):
+def test_errors(stage_1, same_end, where, at):
     """The other files are either all there or as they were."""
     name = f'{where}_{at}'
     fault = dict(what='ENOSPC', where=where, at=at)
@@ -36,6 +34,8 @@ def test_errors(stage_1, where, at):
     assert stage_1.run(name, fault, resume=at == 'last_checkpoint') == 1
     assert 'No space left on device' in stage_1.said(name)
     whole_one(stage_1, name, 3)
+    stage_1.complete(name, resume=True)
+    same_end(stage_1, name, 'whole')
 
 
 @pytest.mark.slow
@@ -44,7 +44,7 @@ def test_work_dir_that_cannot_be_written_to(stage_1):
     assert stage_1.run('forbidden', dict(
         what='EROFS', where='before_rename', at='.can_be_written')) == 1
     said = stage_1.said('forbidden')
-    assert f"[Errno 30] Read-only file system: 0.0 MB could not be " in said
+    assert "[Errno 30] Read-only file system: 0.0 MB could not be " in said
     assert str(stage_1.path('forbidden', '')) in said
     assert not stage_1.path('forbidden', 'seen_0.jsonl').exists()
 

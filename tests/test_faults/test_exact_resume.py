@@ -54,8 +54,9 @@ def test_killed_at_many_moments(stage_1, same_end, seed):
     killed(stage_1, same_end, f'many{seed}', fault)
 
 
-@pytest.mark.parametrize('where, at', [('after_step', 10), pytest.param(
-    'before_step', 5, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize('where, at', [
+    ('after_step', 10), ('before_step', 5), ('end_of_step', 4)])
 def test_within_an_epoch(epochs, same_end, where, at):
     killed(epochs, same_end, f'{where}{at}', dict(where=where, at=at))
     # the batches after a resume have the numbers in their epoch

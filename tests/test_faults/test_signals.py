@@ -15,16 +15,29 @@ def stopped(job, name, signal, at, **options):
     return checkpoint['meta']
 
 
-@pytest.mark.parametrize('at', [6, pytest.param(4, marks=pytest.mark.slow)])
-def test_within_an_epoch(epochs, same_end, at):
-    """With workers, which are sent the signal, too."""
+def test_within_an_epoch(epochs, same_end):
+    """With workers, which are sent the signal too; later it is killed."""
+    meta = stopped(epochs, 'stopped', 'SIGTERM', 6)
+    assert (meta['iter'], meta['epoch']) == (7, 1)
+    assert epochs.run('stopped', dict(what='SIGKILL', where='after_step',
+                                      at=10), resume=True) == -9
+    # the next checkpoint has taken its place
+    assert not epochs.path('stopped', 'interrupted.pth').exists()
+    epochs.complete('stopped', resume=True)
+    same_end(epochs, 'stopped', 'whole')
+    # the batches after a resume have the numbers in their epoch
+    assert {(one['iter'], one['batch']) for one in
+            epochs.seen('stopped')} == {(i, i % 5) for i in range(15)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('at', [0, 4, 14])
+def test_at_the_ends_of_an_epoch(epochs, same_end, at):
     name = f'stopped{at}'
     meta = stopped(epochs, name, 'SIGTERM', at)
     assert (meta['iter'], meta['epoch']) == (at + 1, at // 5)
     epochs.complete(name, resume=True)
     same_end(epochs, name, 'whole')
-    # the next checkpoint has taken its place
-    assert not epochs.path(name, 'interrupted.pth').exists()
 
 
 @pytest.mark.slow

@@ -101,7 +101,7 @@ def test_old_one_stays_until_the_new_one_is_whole(run, states, tmp_path,
     kind = 'epoch' if by_epoch else 'iter'
     hooks = [type(hook) for hook in runner.hooks]
     assert SafeCheckpointHook in hooks and CheckpointHook not in hooks
-    assert states == [['%s_1.pth.part' % kind]] + [
+    assert states == [[f'{kind}_1.pth.part']] + [
         [f'{kind}_{i}.pth', f'{kind}_{i + 1}.pth.part'] for i in (1, 2, 3)]
     assert checkpoints(tmp_path) == [f'{kind}_4.pth']
     assert (tmp_path / 'last_checkpoint').read_text() == \

@@ -88,7 +88,7 @@ def test_newest_that_is_whole(write, tmp_path, capfd, named):
     assert settle(tmp_path, write=False) == (
         named and str(tmp_path / named))
     assert settle(tmp_path) == str(tmp_path / 'iter_6.pth')
-    said = capfd.readouterr().err
+    said = ''.join(capfd.readouterr())
     assert str(tmp_path / 'iter_6.pth') in said
     if named:
         assert str(tmp_path / named) in said
