@@ -32,8 +32,8 @@ class SafeCheckpointHook(CheckpointHook):
     - A SIGTERM or SIGUSR1 that nobody else handles lets the step end, writes
       ``interrupted.pth``, and ends all processes with the code 75. The next
       checkpoint deletes it.
-    - A validation that the training was killed in is made up for when it is
-      resumed.
+    - A validation that the checkpoint does not know of, since the training
+      was killed in it, is made up for when it is resumed.
     - Before the first step it writes a file into its folder, so that one that
       cannot be written to is an error then.
 
@@ -212,7 +212,7 @@ class SafeCheckpointHook(CheckpointHook):
                 self.file_backend.join_path(self.out_dir, name))
 
     def _make_up_for_validation(self, runner) -> None:
-        """Validate now what the training was killed in validating."""
+        """Validate if the checkpoint was written before its validation."""
         info, loop = runner.message_hub.runtime_info, runner.train_loop
         if not runner._resume or 'validated' not in info:
             runner.message_hub.update_info('validated', _done(runner))
@@ -223,8 +223,8 @@ class SafeCheckpointHook(CheckpointHook):
         if runner.val_loop is not None and info['validated'] < done and \
                 done >= loop.val_begin and (
                     done % loop.val_interval == 0 or done == last):
-            runner.logger.info('The validation that was interrupted is made '
-                               'up for')
+            runner.logger.info('The checkpoint was written before its '
+                               'validation, which is made up for')
             runner.val_loop.run()
 
 
