@@ -48,10 +48,10 @@ class Server:
         assert ready, 'no answer: a run has not ended'
         return self.process.stdout.readline()
 
-    def run(self, argv, log, env):
+    def run(self, argv, log, env, cwd=ROOT):
         """Exit codes of the processes of a run, minus the signal of one."""
         self.process.stdin.write(json.dumps(dict(
-            argv=argv, log=str(log), env=env)) + '\n')
+            argv=argv, log=str(log), env=env, cwd=str(cwd))) + '\n')
         self.process.stdin.flush()
         return json.loads(self._answer())
 
@@ -70,8 +70,8 @@ def server():
 class Job:
     """A training by a config, to be run in one work dir or another."""
 
-    def __init__(self, server, folder, cfg):
-        self.server, self.folder = server, folder
+    def __init__(self, server, folder, cfg, cwd=ROOT):
+        self.server, self.folder, self.cwd = server, folder, cwd
         folder.mkdir()
         self.config = str(folder / 'job.py')
         cfg.dump(self.config)
@@ -84,7 +84,7 @@ class Job:
             argv += ['--cfg-options', *options]
         env = dict(FAULT=json.dumps(fault or {}))
         if processes == 1:
-            return self.server.run(argv, self.log(name), [env])[0]
+            return self.server.run(argv, self.log(name), [env], self.cwd)[0]
         argv += ['--launcher', 'pytorch']
         with socket.socket() as one:
             one.bind(('127.0.0.1', 0))

@@ -1,8 +1,9 @@
 """Runs tools/train.py in processes that begin with everything imported.
 
-Reads jobs from stdin, a line of JSON each: the ``argv`` of the tool, a ``log``
-to write to, and the environment of each process. Answers with the processes'
-exit codes: minus the signal of one that was killed, null of one that hung.
+Reads jobs from stdin, a line of JSON each: the ``argv`` of the tool, a
+``log`` to write to, the folder to run in, and the environment of each process.
+Answers with the processes' exit codes: minus the signal of one that was
+killed, null of one that hung.
 """
 import importlib.util
 import json
@@ -35,7 +36,7 @@ def preload():
     return tool
 
 
-def start(tool, argv, log, env):
+def start(tool, argv, log, cwd, env):
     """One training in a process of its own."""
     process = os.fork()
     if process:
@@ -44,6 +45,7 @@ def start(tool, argv, log, env):
     for stream in (0, 1, 2):
         os.dup2(file, stream)
     os.environ.update(env)
+    os.chdir(cwd)
     try:
         tool.main(argv)
     except SystemExit as end:
@@ -75,7 +77,7 @@ def main():
     print('ready', file=answers, flush=True)
     for line in sys.stdin:
         job = json.loads(line)
-        processes = [start(tool, job['argv'], job['log'], env)
+        processes = [start(tool, job['argv'], job['log'], job['cwd'], env)
                      for env in job['env']]
         codes = end_of(processes)
         print(json.dumps(codes), file=answers, flush=True)

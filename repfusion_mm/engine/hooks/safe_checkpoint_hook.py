@@ -60,7 +60,7 @@ class SafeCheckpointHook(CheckpointHook):
             SafeCheckpointHook: It.
         """
         safe = cls.__new__(cls)
-        vars(safe).update(vars(hook))
+        safe.__dict__.update(vars(hook))
         return safe
 
     @property

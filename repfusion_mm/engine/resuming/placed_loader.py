@@ -59,11 +59,12 @@ def can_be_placed(cfg: Any, loader: Any) -> bool:
         loader (DataLoader): What MMEngine has built of it.
 
     Returns:
-        bool: Not so for a loader that was handed over built, a stream, or
-        images that are not batched by a sampler.
+        bool: Not so for a loader that was handed over built, a stream, a list,
+        or images that are not batched by a sampler.
     """
     return isinstance(cfg, dict) and isinstance(cfg.get('sampler'), dict) \
         and hasattr(loader.dataset, '__getitem__') \
+        and hasattr(loader.dataset, '__dict__') \
         and getattr(loader.batch_sampler, 'sampler', None) is not None
 
 
