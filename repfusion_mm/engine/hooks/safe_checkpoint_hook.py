@@ -18,6 +18,8 @@ from repfusion_mm.engine.resuming.whole_checkpoint import (
 from repfusion_mm.registry import HOOKS
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
+# epochs or steps, in the message hub; what begins with `val` is logged
+VALIDATED = 'last_validated'
 
 
 @HOOKS.register_module()
@@ -148,7 +150,7 @@ class SafeCheckpointHook(CheckpointHook):
             metrics (dict): What came out.
         """
         if hasattr(self, '_stop'):  # this is a training
-            runner.message_hub.update_info('validated', _done(runner))
+            runner.message_hub.update_info(VALIDATED, _done(runner))
         super().after_val_epoch(runner, metrics)
 
     def after_train(self, runner) -> None:
@@ -214,13 +216,13 @@ class SafeCheckpointHook(CheckpointHook):
     def _make_up_for_validation(self, runner) -> None:
         """Validate if the checkpoint was written before its validation."""
         info, loop = runner.message_hub.runtime_info, runner.train_loop
-        if not runner._resume or 'validated' not in info:
-            runner.message_hub.update_info('validated', _done(runner))
+        if not runner._resume or VALIDATED not in info:
+            runner.message_hub.update_info(VALIDATED, _done(runner))
             return
         done = _done(runner)
         last = runner.max_epochs if isinstance(loop, EpochBasedTrainLoop) \
             else runner.max_iters
-        if runner.val_loop is not None and info['validated'] < done and \
+        if runner.val_loop is not None and info[VALIDATED] < done and \
                 done >= loop.val_begin and (
                     done % loop.val_interval == 0 or done == last):
             runner.logger.info('The checkpoint was written before its '
