@@ -14,6 +14,7 @@ from torch import Tensor
 from repfusion_mm.analysis.feature_quality import feature_quality
 from repfusion_mm.analysis.looked_images import draw_images, preprocessed
 from repfusion_mm.analysis.targets import GRID, grid_rows, read_targets
+from repfusion_mm.engine.resuming.atomic_write import ATOMIC
 from repfusion_mm.models.labels import labelled_mask
 from repfusion_mm.registry import DATASETS, HOOKS
 
@@ -232,9 +233,9 @@ class FeatureQualityHook(Hook):
         best = int(np.argmax(values))
         if best == len(values) - 1 and len(values) > 1:
             runner.save_checkpoint(
-                runner.work_dir, f'best_{measure}.pth', file_client_args=None,
-                save_optimizer=False, save_param_scheduler=False,
-                meta=dict(self._history[-1]), by_epoch=False)
+                runner.work_dir, f'best_{measure}.pth', save_optimizer=False,
+                save_param_scheduler=False, meta=dict(self._history[-1]),
+                by_epoch=False, backend_args=dict(backend=ATOMIC))
         in_vain = len(values) - 1 - best
         if self.patience is None or in_vain < self.patience:
             return False
