@@ -2,8 +2,7 @@ from .defer_log_hook import DeferLogHook
 from .dpm_export_hook import DPMExportHook
 from .exact_resume_hook import ExactResumeHook
 from .pretrained_check_hook import PretrainedCheckHook
-from .safe_checkpoint_hook import SafeCheckpointHook
 from .time_sampler_hook import TimeSamplerHook
 
 __all__ = ['DPMExportHook', 'DeferLogHook', 'ExactResumeHook',
-           'PretrainedCheckHook', 'SafeCheckpointHook', 'TimeSamplerHook']
+           'PretrainedCheckHook', 'TimeSamplerHook']
