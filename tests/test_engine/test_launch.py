@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import warnings
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +11,7 @@ from mmengine.config import Config
 
 from repfusion_mm.engine import launch
 from repfusion_mm.engine.launch import (
+    distributed_timeout,
     find_device,
     pin_for_gpus_only,
     start_gloo_on_cpu,
@@ -25,8 +27,15 @@ def started(monkeypatch):
     """Backends of the process groups that were started."""
     backends = []
     monkeypatch.setattr(torch.distributed, 'init_process_group',
-                        backends.append)
+                        lambda backend, timeout: backends.append(backend))
     return backends
+
+
+@pytest.mark.parametrize('given, wanted', [
+    ({}, None), (dict(env_cfg=dict(dist_cfg=dict(timeout=90))),
+                 timedelta(seconds=90))])
+def test_timeout(given, wanted):
+    assert distributed_timeout(given) == wanted
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')

@@ -40,7 +40,9 @@ class Server:
             start_new_session=True, env={
                 **os.environ, 'OMP_NUM_THREADS': '1',
                 'CUDA_VISIBLE_DEVICES': '-1', 'HF_HUB_OFFLINE': '1',
-                'PYTHONPATH': os.pathsep.join([str(ROOT), str(HERE)])})
+                'PYTHONPATH': os.pathsep.join(
+                    [str(ROOT), str(HERE), os.environ.get('PYTHONPATH', '')])
+            })
         self._answer()
 
     def _answer(self):

@@ -15,14 +15,12 @@ from repfusion_mm.engine.resuming.whole_checkpoint import (
     check_named,
     settle_last_checkpoint,
 )
-from repfusion_mm.registry import HOOKS
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: try again
 # epochs or steps, in the message hub; what begins with `val` is logged
 VALIDATED = 'last_validated'
 
 
-@HOOKS.register_module()
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, for machines that fail.
 
@@ -42,13 +40,8 @@ class SafeCheckpointHook(CheckpointHook):
     The files are those of a file system; for another ``backend_args`` all but
     the signals is as MMEngine has it.
 
-    Args:
-        **kwargs: As of ``CheckpointHook``.
-
-    Example:
-        >>> default_hooks = dict(checkpoint=dict(
-        ...     type='repfusion_mm.SafeCheckpointHook', interval=1,
-        ...     max_keep_ckpts=1))
+    Its settings are those of ``CheckpointHook``, in whose place
+    :class:`ExactResumeHook` puts it.
     """
 
     @classmethod

@@ -62,9 +62,9 @@ def can_be_placed(cfg: Any, loader: Any) -> bool:
         bool: Not so for a loader that was handed over built, a stream, a list,
         or images that are not batched by a sampler.
     """
+    dataset = getattr(loader, 'dataset', None)
     return isinstance(cfg, dict) and isinstance(cfg.get('sampler'), dict) \
-        and hasattr(loader.dataset, '__getitem__') \
-        and hasattr(loader.dataset, '__dict__') \
+        and hasattr(dataset, '__getitem__') and hasattr(dataset, '__dict__') \
         and getattr(loader.batch_sampler, 'sampler', None) is not None
 
 

@@ -1,4 +1,5 @@
 """A signal that ends a training at the end of a step."""
+import logging
 import os
 import signal
 import threading
@@ -8,6 +9,7 @@ from typing import Any, Dict, Optional, Tuple
 import torch
 import torch.distributed as dist
 from mmengine.dist import get_world_size
+from mmengine.logging import print_log
 
 # what Slurm and Kubernetes send first, and `sbatch --signal=USR1@120`
 SIGNALS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGUSR1')
@@ -31,8 +33,17 @@ class StopSignal:
         self._asked: Optional[int] = None
         self._before: Dict[int, Any] = {}
         self._on_the_way: Optional[Tuple[Any, torch.Tensor]] = None
-        self._group = dist.new_group(backend='gloo', timeout=timeout) \
-            if get_world_size() > 1 else None
+        self._group: Any = None
+        self._alone = get_world_size() == 1
+        if not self._alone:
+            try:
+                self._group = dist.new_group(backend='gloo', timeout=timeout)
+            except RuntimeError as error:
+                print_log(
+                    'The processes cannot talk over the CPU\'s network '
+                    f'({error}): a SIGTERM ends them at once, without a '
+                    'checkpoint. GLOO_SOCKET_IFNAME names the interface',
+                    'current', logging.WARNING)
 
     @property
     def name(self) -> str:
@@ -44,6 +55,8 @@ class StopSignal:
         """Take the signals that nobody else handles."""
         if threading.current_thread() is not threading.main_thread():
             return  # Python gives signals to the main one alone
+        if self._group is None and not self._alone:
+            return
         for number in SIGNALS:
             handler = signal.getsignal(number)
             owner = getattr(handler, '__self__', None)
@@ -61,7 +74,7 @@ class StopSignal:
             RuntimeError: If another process is gone, or does not answer.
         """
         if self._group is None:
-            return self._asked is not None
+            return self._alone and self._asked is not None
         if self._answer():
             return True
         flag = torch.tensor(int(self._asked is not None))

@@ -10,7 +10,8 @@ from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, METRICS, MODELS
 from mmengine.runner import Runner
 
-from repfusion_mm.engine.hooks import ExactResumeHook, SafeCheckpointHook
+from repfusion_mm.engine.hooks import ExactResumeHook
+from repfusion_mm.engine.hooks.safe_checkpoint_hook import SafeCheckpointHook
 from repfusion_mm.engine.resuming import atomic_write
 
 
@@ -152,8 +153,8 @@ def test_deleting_does_not_hit_what_was_written_again(run, tmp_path):
     """A best one of the same name, as of a step that runs a second time."""
     run(scores=[5., 1.], steps=2, save_best='acc', max_keep_ckpts=5)
     state = torch.load(tmp_path / 'iter_1.pth', weights_only=False)
-    state['message_hub']['runtime_info'].update(best_score=0.,
-                                                last_validated=0)
+    state['message_hub']['runtime_info'].update(
+        best_score=0., last_validated=0)
     torch.save(state, tmp_path / 'iter_1.pth')
     (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'iter_1.pth'))
     run(scores=[6., 1.], steps=2, resume=True, save_best='acc',
