@@ -1,6 +1,7 @@
 """Files of weights, read by a list of what they may name."""
 import os
 import pickle
+import struct
 import tarfile
 from collections import OrderedDict
 from contextlib import nullcontext
@@ -114,7 +115,7 @@ def read_weights(file: File, map_location: Any = None,
             'name it before: repfusion_mm.safe_loading.allow(...)') from None
     # what broken pickles end in
     except (pickle.UnpicklingError, AttributeError, EOFError, LookupError,
-            TypeError, ValueError) as error:
+            TypeError, ValueError, struct.error) as error:
         if isinstance(error, RefusedFileError):
             raise
         raise RefusedFileError(
