@@ -35,7 +35,7 @@ def parse_args(argv=None):
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--minutes', type=float, default=120.,
-                        help='how long, without the imports (default: '
+                        help='how long, behind a first session (default: '
                         '%(default)s)')
     parser.add_argument('--steps', type=int, default=60,
                         help='of a session (default: %(default)s)')
@@ -88,8 +88,9 @@ def soak(args, folder):
     """
     from benchmarks.speed.soak_job import FAULTS, JOBS, Job, quiet
     quiet()
-    start = time.time()
     resources, job = Resources(), Job(folder, args.steps)
+    job.session(JOBS[0], 'none')  # imports what is needed
+    job.sessions, job.trained, start = 0, 0, time.time()
     series = {name: [] for name in ('hours', *QUANTITIES)}
     ends = Counter()
     while True:
