@@ -1,7 +1,8 @@
 from .bank.teacher import BankedTeacher
+from .diffusion.diffusion_teacher import DiffusionTeacher
 from .diffusion.guided_diffusion_teacher import GuidedDiffusionTeacher
 from .diffusion.unet_teacher import UNetTeacher
 from .recognition.classifier_teacher import ClassifierTeacher
 
-__all__ = ['BankedTeacher', 'ClassifierTeacher', 'GuidedDiffusionTeacher',
-           'UNetTeacher']
+__all__ = ['BankedTeacher', 'ClassifierTeacher', 'DiffusionTeacher',
+           'GuidedDiffusionTeacher', 'UNetTeacher']

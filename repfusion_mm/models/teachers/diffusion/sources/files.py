@@ -2,7 +2,7 @@
 import json
 import os
 import os.path as osp
-from typing import List, Optional, Tuple, Union
+from typing import List, Optional, Sequence, Tuple, Union
 
 
 class Folder:
@@ -107,7 +107,8 @@ def read_json(files: Files, name: str) -> dict:
 
 
 def find_denoiser(pretrained: str,
-                  revision: Optional[str] = None) -> Tuple[Files, str]:
+                  revision: Optional[str] = None,
+                  parts: Sequence[str] = ('unet', )) -> Tuple[Files, str]:
     """The denoiser that a config names, and the pipeline around it.
 
     Args:
@@ -115,6 +116,8 @@ def find_denoiser(pretrained: str,
             also a pipeline's subfolder, whose scheduler is then found beside
             it.
         revision (str, optional): Branch, tag or commit on the hub.
+        parts (Sequence[str]): What a pipeline calls its denoiser. Defaults to
+            ``('unet', )``.
 
     Returns:
         tuple: The files of the pipeline, and the prefix of those of the
@@ -123,22 +126,32 @@ def find_denoiser(pretrained: str,
     Raises:
         FileNotFoundError: If there is no such folder or hub id, or nothing
             of diffusers in it.
-        ValueError: If it is a pipeline without a ``unet``, or ``revision`` is
+        ValueError: If it is a pipeline without a denoiser, or ``revision`` is
             said of a folder.
     """
     files = _open(pretrained, revision)
-    if has(files, 'unet/config.json'):
-        return files, 'unet/'
+    for part in parts:
+        if has(files, f'{part}/config.json'):
+            return files, f'{part}/'
     if has(files, 'config.json'):
-        around, prefix = _pipeline_around(files)
+        around, prefix = _pipeline_around(files, parts)
         return (around, prefix) if around else (files, '')
     if has(files, 'model_index.json'):
         index = read_json(files, 'model_index.json')
-        parts = [name for name in index if name[0] != '_']
+        found = [name for name in index if name[0] != '_']
+        for part in parts:
+            if index.get(part) and found:
+                raise FileNotFoundError(
+                    f'`teacher.pretrained` is {pretrained!r}, a '
+                    f'{index.get("_class_name")} with a {part!r}, but '
+                    f'\'{part}/config.json\' is not there: it was not '
+                    'fetched to its end')
         raise ValueError(
             f'`teacher.pretrained` is {pretrained!r}, a '
-            f'{index.get("_class_name")} of {parts}; UNetTeacher takes a '
-            'pipeline with a `unet`')
+            f'{index.get("_class_name")} of {found}; '
+            f'{"UNetTeacher" if len(parts) == 1 else "DiffusionTeacher"} '
+            'takes a pipeline with a '
+            f'{" or ".join(f"`{part}`" for part in parts)}')
     raise FileNotFoundError(
         f'`teacher.pretrained` is {pretrained!r}, which has no diffusers '
         'denoiser (`config.json`, or `unet/config.json`)')
@@ -167,13 +180,14 @@ def _open(pretrained: str, revision: Optional[str]) -> Files:
             f'that can be read: {reason}') from reason
 
 
-def _pipeline_around(files: Files) -> Tuple[Optional[Files], str]:
+def _pipeline_around(files: Files, parts: Sequence[str]
+                     ) -> Tuple[Optional[Files], str]:
     """The pipeline that a bare model's folder is part of, if it is."""
     if not isinstance(files, Folder) or has(files, 'model_index.json'):
         return None, ''
     parent, name = osp.split(osp.realpath(files.where))
     around = Folder(parent)
-    if name == 'unet' or (has(around, 'model_index.json') and
+    if name in parts or (has(around, 'model_index.json') and
                           name in read_json(around, 'model_index.json')):
         return around, f'{name}/'
     return None, ''
