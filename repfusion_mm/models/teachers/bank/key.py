@@ -16,7 +16,8 @@ from .store import FeatureBank
 PLACES = ('pretrained', 'checkpoint')  # of a teacher's weights
 CHOICES = ('variant', 'revision')  # among the weights that are there
 # what its weights and the bank's own key say better, and what changes nothing
-NO_SETTINGS = (*PLACES, *CHOICES, 'config', 'taps', 'channels_last', 'compile')
+NO_SETTINGS = (*PLACES, *CHOICES, 'config', 'taps', 'channels_last', 'compile',
+               'condition_dir')
 KEYS = dict(
     teacher='the settings of `teacher.teacher`',
     weights='the weights of `teacher.teacher`, by their hash',

@@ -106,3 +106,4 @@ class DiffusionTeacher(DenoiserTeacher):
             source, taps, add_noise, image_size, input_range, dtype,
             condition, channels_last, compile,
             condition_key='teacher.condition')
+        self.draws_latents = latents == 'sample'

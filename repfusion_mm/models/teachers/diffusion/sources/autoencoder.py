@@ -74,7 +74,7 @@ def latents_of(autoencoder: Any, images: Tensor,
         Tensor: (N, C, h, w).
     """
     encoded = autoencoder.encode(images, return_dict=False)[0]
-    if hasattr(encoded, 'mode'):  # a distribution, of the variational ones
+    if not isinstance(encoded, Tensor):  # a distribution
         encoded = encoded.sample() if which == 'sample' else encoded.mode()
     config = autoencoder.config
     shift = config.get('shift_factor')

@@ -71,7 +71,9 @@ class FolderSource(Source):
         tokens = first_tensor(output)
         if tokens is None or tokens.dim() != 3 or self.is_text(path):
             return output
-        return folded(tokens, self.grids)
+        # an attention's norm has the channels in front
+        return folded(tokens.transpose(1, 2) if path.endswith('.group_norm')
+                      else tokens, self.grids)
 
     def is_text(self, path: str) -> bool:
         """Whether the tokens that a module returns are those of a text.

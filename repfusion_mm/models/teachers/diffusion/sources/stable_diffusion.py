@@ -8,8 +8,8 @@ from torch import Tensor
 from ..conditions.text_encoders import TextEncoders
 from .base import Told
 from .families import family
-from .folder import LatentSource
 from .files import has, read_json
+from .folder import LatentSource
 from .prompts import PromptSource
 
 CLIP_LENGTH = 77

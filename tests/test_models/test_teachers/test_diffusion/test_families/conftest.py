@@ -153,7 +153,7 @@ class Proof:
             fired = []
             for name, module in teacher.network.named_modules():
                 module.register_forward_hook(
-                    lambda *_, name=name: fired.append(name))
+                    lambda *_, name=name, fired=fired: fired.append(name))
             found = teacher(self.images.double(), self.t, self.labels)
             self.same(family, found, wanted, 1e-5, 1e-5)
             last = order.index(path)
@@ -254,11 +254,11 @@ def tiny_vae():
 def stored(tmp_path):
     """Puts a prompt into a store, as if it had been encoded before."""
     def put(teacher_cfg, prompts, build):
-        from repfusion_mm.models.teachers.diffusion.conditions.store import (
-            ConditionStore,
-        )
         from repfusion_mm.models.teachers.diffusion.conditions import (
             text_encoders,
+        )
+        from repfusion_mm.models.teachers.diffusion.conditions.store import (
+            ConditionStore,
         )
         teacher = build(teacher_cfg)
         layout = teacher.source.layout

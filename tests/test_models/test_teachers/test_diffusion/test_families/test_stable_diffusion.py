@@ -67,6 +67,7 @@ def test_all_paths(proof, sd):
     proof.all_paths(sd())
 
 
+@pytest.mark.slow
 def test_prompt(proof, sd):
     proof.all_paths(sd((PROMPTS[1], ) * 3, condition=dict(prompt=PROMPTS[1])))
 
@@ -76,13 +77,13 @@ def test_class_names(proof, sd):
     family = sd((PROMPTS[1], PROMPTS[2], ''),
                 condition=dict(class_names=['cat', 'dog']))
     proof.all_paths(family)
-    proof.switches(family, TAPS)
 
 
 def test_early_exit(proof, sd):
     proof.early_exit(sd(), TAPS)
 
 
+@pytest.mark.slow
 def test_switches(proof, sd):
     proof.switches(sd(), TAPS)
 
