@@ -29,7 +29,8 @@ class DiffusionTeacher(DenoiserTeacher):
 
     Args:
         pretrained (str): Folder or hub id of a diffusers pipeline, or its
-            denoiser's subfolder.
+            denoiser's subfolder; or a single ``.safetensors`` file with all
+            weights, beside ``config``.
         taps (Sequence[str], optional): Module paths inside the denoiser.
             Tokens of an image (N, L, C) come as maps (N, C, h, w). Defaults
             to the taps that the connections and the reward of the model name,
@@ -64,6 +65,9 @@ class DiffusionTeacher(DenoiserTeacher):
         compile (bool or dict): As in :class:`UNetTeacher`, of the denoiser.
         variant (str, optional): As in :class:`UNetTeacher`.
         revision (str, optional): As in :class:`UNetTeacher`.
+        config (str, optional): Folder or hub id of a pipeline of the same
+            kind, beside a single file of weights: its configs, and its text
+            encoders. Defaults to None.
 
     Raises:
         FileNotFoundError: If there is no such folder, or a part is missing.
@@ -95,11 +99,12 @@ class DiffusionTeacher(DenoiserTeacher):
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  variant: Optional[str] = None,
-                 revision: Optional[str] = None) -> None:
+                 revision: Optional[str] = None,
+                 config: Optional[str] = None) -> None:
         if latents not in LATENTS:
             raise ValueError(f'`teacher.latents` is {latents!r}, expected '
                              f'one of {LATENTS}')
-        layout = open_layout(pretrained, revision, variant)
+        layout = open_layout(pretrained, revision, variant, config)
         source = find_family(layout)(  # type: ignore[call-arg]
             layout, Options(latents, condition_dir))
         super().__init__(

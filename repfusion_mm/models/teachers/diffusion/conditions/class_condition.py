@@ -88,9 +88,9 @@ class ClassCondition(LabelRows):
         for label in class_of:
             if not _is_index(label):
                 raise ValueError(
-                    f'`{self.key}.class_map` maps {label!r}, expected labels from '
-                    '0 on; images without a label, -1, get the average over '
-                    'the mapped classes')
+                    f'`{self.key}.class_map` maps {label!r}, expected labels '
+                    'from 0 on; images without a label, -1, get the average '
+                    'over the mapped classes')
         row_of = {label: row for row, label in enumerate(class_of)}
         row_of[-1] = len(class_of)
         return row_of, list(class_of.values())

@@ -5,7 +5,7 @@ from typing import Any, Dict, Sequence, Tuple
 
 import torch
 
-from ..sources.files import Files, has, read_json
+from ..sources.files import Files, read_json
 
 SAMPLES, SAMPLE = 16, 2**16  # of a file of weights: they tell it from others
 WEIGHTS = ('.safetensors', '.bin')
@@ -36,8 +36,11 @@ class TextEncoders:
     def identity(self) -> str:
         """What tells them, and their tokenizers, from others: a hash.
 
-        Of the weights it reads samples, so that it takes no time.
+        It takes no time: of the hub's it is the commit, and nothing needs to
+        have been fetched; of a folder's weights, samples are read.
         """
+        if self.files.commit is not None:
+            return hashlib.sha256(self.files.commit.encode()).hexdigest()
         digest = hashlib.sha256()
         for suffix in self.suffixes:
             for part in (f'tokenizer{suffix}/', f'text_encoder{suffix}/'):
@@ -76,7 +79,7 @@ class TextEncoders:
             kind = (self.index.get(part) or [None, None])[1] or (
                 'AutoTokenizer' if part.startswith('tokenizer') else
                 self._architecture(part))
-            options = {} if part.startswith('tokenizer') else dict(
+            options: Dict[str, Any] = {} if part.startswith('tokenizer') else dict(
                 torch_dtype=dtype)
             if any('.fp16.' in name for name in names) and options and \
                     not any(name in names for name in (
@@ -109,18 +112,6 @@ class TextEncoders:
         return [name for name in names
                 if name in kept or not name.endswith(
                     (*WEIGHTS, '.msgpack', '.h5', '.onnx', '.onnx_data'))]
-
-
-def has_text(files: Files) -> bool:
-    """Whether a pipeline brings a text encoder.
-
-    Args:
-        files (Files): Of the pipeline.
-
-    Returns:
-        bool: Whether it does.
-    """
-    return has(files, 'text_encoder/config.json')
 
 
 def _sample(path: str) -> bytes:

@@ -1,5 +1,6 @@
 """What makes latents of images."""
-from typing import Any, Optional
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -7,8 +8,8 @@ from torch import Tensor, nn
 from repfusion_mm.models.utils.taps import drop_weights
 
 from .files import Files, read_json
-from .layout import diffusers_class
-from .weights import read_weights
+from .layout import Layout, diffusers_class
+from .single_file import read_part
 
 # behind the latents: nothing of it is needed
 DECODER = ('decoder', 'post_quant_conv', 'quantize')
@@ -34,14 +35,12 @@ def build_autoencoder(files: Files, prefix: str) -> Any:
     return cls(**cls.extract_init_dict(dict(config))[0]).eval()
 
 
-def read_autoencoder(files: Files, prefix: str,
-                     variant: Optional[str] = None) -> nn.Module:
+def read_autoencoder(layout: Layout, prefix: str) -> nn.Module:
     """An autoencoder's encoder with its weights.
 
     Args:
-        files (Files): Of the pipeline.
+        layout (Layout): The folder.
         prefix (str): Of the autoencoder's files in it.
-        variant (str, optional): Of the weights, where it has such ones.
 
     Returns:
         nn.Module: In float32, on the CPU; the decoder has no weights.
@@ -50,10 +49,12 @@ def read_autoencoder(files: Files, prefix: str,
         OSError: If the weights cannot be read, or do not fit.
     """
     with torch.device('meta'):
-        autoencoder = build_autoencoder(files, prefix)
-    has_variant = variant and any(
-        f'.{variant}.' in name for name in files.inside(prefix))
-    read_weights(autoencoder, files, prefix, variant if has_variant else None)
+        autoencoder = build_autoencoder(layout.files, prefix)
+    has_variant = any(f'.{layout.variant}.' in name
+                      for name in layout.files.inside(prefix))
+    autoencoder = read_part(
+        autoencoder, layout if has_variant else replace(layout, variant=None),
+        prefix)
     drop_weights(autoencoder, [name for name, _
                                in autoencoder.named_children()
                                if name in DECODER])

@@ -113,15 +113,14 @@ class Source:
         return dict(class_labels=torch.arange(
             condition.num_rows + condition.reads_labels))
 
-    def put_condition(self, denoiser: nn.Module,
-                      condition: LabelRows) -> None:
+    def put_condition(self, denoiser: Any, condition: Any) -> None:
         """Put a condition into the denoiser itself, if that is its place.
 
         Args:
             denoiser (nn.Module): With its weights; changed in place.
             condition (LabelRows): What it is told.
         """
-        denoiser.class_embedding = condition.embedding(  # type: ignore
+        denoiser.class_embedding = condition.embedding(
             denoiser.class_embedding.weight)
 
     def read_encoder(self) -> Optional[nn.Module]:

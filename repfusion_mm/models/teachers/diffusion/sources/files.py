@@ -2,7 +2,11 @@
 import json
 import os
 import os.path as osp
+import re
 from typing import List, Optional, Sequence, Tuple, Union
+
+# a folder in huggingface_hub's cache
+SNAPSHOT = re.compile(r'/models--([^/]+)/snapshots/([0-9a-f]{40})$')
 
 
 class Folder:
@@ -14,6 +18,12 @@ class Folder:
 
     def __init__(self, where: str) -> None:
         self.where = where
+
+    @property
+    def commit(self) -> Optional[str]:
+        """Id and commit on the hub, of what was fetched from there."""
+        found = SNAPSHOT.search(osp.abspath(self.where).replace(os.sep, '/'))
+        return found and f'{found[1].replace("--", "/")}@{found[2]}'
 
     def inside(self, prefix: str) -> List[str]:
         """Names of the files that lie directly in a subfolder.
@@ -54,6 +64,7 @@ class HubRepository:
         info = HfApi().model_info(where, revision=revision, timeout=10)
         self.where = where
         self._commit = info.sha  # the same for all of its files
+        self.commit = f'{where}@{info.sha}'
         self._names = [file.rfilename for file in info.siblings or []]
 
     def inside(self, prefix: str) -> List[str]:

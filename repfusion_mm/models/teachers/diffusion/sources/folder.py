@@ -12,7 +12,7 @@ from .base import Source
 from .ddpm_scheduler import read_scheduler
 from .hidden import first_tensor, folded
 from .layout import Layout, diffusers_class
-from .weights import read_weights
+from .single_file import read_part
 
 
 class Options(NamedTuple):
@@ -63,8 +63,7 @@ class FolderSource(Source):
         """As of :class:`Source`."""
         with torch.device('meta'):
             denoiser = self.build()
-        return read_weights(denoiser, self.layout.files, self.layout.prefix,
-                            self.layout.variant)
+        return read_part(denoiser, self.layout, self.layout.prefix)
 
     def hidden(self, path: str, output: Any) -> Any:
         """As of :class:`Source`; tokens of the image as a map."""
@@ -175,8 +174,7 @@ class LatentSource(FolderSource):
 
     def read_encoder(self) -> nn.Module:
         """As of :class:`Source`."""
-        return read_autoencoder(self.layout.files, self.autoencoder,
-                                self.layout.variant)
+        return read_autoencoder(self.layout, self.autoencoder)
 
     def encode(self, images: Tensor, encoder: Optional[nn.Module]) -> Tensor:
         """As of :class:`Source`."""

@@ -1,5 +1,7 @@
 """What a diffusers folder holds, and of which classes."""
-from typing import Any, Iterator, NamedTuple, Optional
+import os.path as osp
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional
 
 from .files import Files, find_denoiser, has, read_json
 from .pixel_pipeline import AUTOENCODERS, pipeline_index
@@ -7,7 +9,8 @@ from .pixel_pipeline import AUTOENCODERS, pipeline_index
 DENOISERS = ('unet', 'transformer')  # names of the part, in a pipeline
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """A denoiser's folder, opened.
 
     Attributes:
@@ -76,24 +79,48 @@ class Layout(NamedTuple):
 
 
 def open_layout(pretrained: str, revision: Optional[str] = None,
-                variant: Optional[str] = None) -> Layout:
+                variant: Optional[str] = None,
+                config: Optional[str] = None) -> Layout:
     """Open the folder that a config names.
 
     Args:
-        pretrained (str): Folder or hub id.
+        pretrained (str): Folder or hub id, or a single file of weights.
         revision (str, optional): Branch, tag or commit on the hub.
         variant (str, optional): Of the weights.
+        config (str, optional): Folder or hub id of the configs, beside a
+            single file.
 
     Returns:
         Layout: What it holds.
 
     Raises:
         OSError: If it is not there, or cannot be read.
-        ValueError: If it has no denoiser.
+        ValueError: If it has no denoiser, or is a single file without
+            configs.
     """
-    files, prefix = find_denoiser(pretrained, revision, DENOISERS)
-    return Layout(pretrained, files, prefix, pipeline_index(files),
-                  read_json(files, f'{prefix}config.json'), variant, revision)
+    single = pretrained if osp.isfile(pretrained) else None
+    if single and not single.endswith('.safetensors'):
+        raise ValueError(f'`teacher.pretrained` is the file {single!r}; of '
+                         'single files, `.safetensors` are read')
+    if bool(single) != bool(config):
+        raise ValueError(
+            f'`teacher.config` is {config!r} beside `teacher.pretrained`, '
+            f'{pretrained!r}: a single file of weights needs it, the folder '
+            'or hub id of a pipeline of the same kind, whose configs are '
+            'read, and nothing else takes it')
+    files, prefix = find_denoiser(config or pretrained, revision, DENOISERS)
+    index = pipeline_index(files)
+    for part in (*AUTOENCODERS, 'scheduler'):
+        name = f'{part}/config.json' if part != 'scheduler' else \
+            'scheduler/scheduler_config.json'
+        if (index.get(part) or [None])[0] and not has(files, name):
+            raise FileNotFoundError(
+                f'{files.where!r} is a {index.get("_class_name")} with a '
+                f'{part!r}, but {name!r} is not there: it was not fetched to '
+                'its end')
+    return Layout(pretrained, files, prefix, index,
+                  read_json(files, f'{prefix}config.json'), variant, revision,
+                  single)
 
 
 def diffusers_class(name: str, who: str) -> Any:

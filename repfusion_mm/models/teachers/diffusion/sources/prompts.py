@@ -3,7 +3,7 @@ from typing import Any, Dict, List, Optional, Tuple
 
 import torch
 from mmengine.logging import print_log
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..conditions.label_rows import LabelRows
 from ..conditions.prompt_condition import PromptCondition
@@ -66,8 +66,7 @@ class PromptSource(FolderSource):
                 table[:1], torch.nan)]) for name, table in tables.items()}
         return tables
 
-    def put_condition(self, denoiser: nn.Module,
-                      condition: LabelRows) -> None:
+    def put_condition(self, denoiser: Any, condition: Any) -> None:
         """As of :class:`Source`: a text is an argument."""
 
     def _encoded(self, prompts: List[Optional[str]]) -> List[Told]:

@@ -53,10 +53,9 @@ class StableDiffusion(PromptSource, LatentSource):
         """As of :class:`PromptSource`."""
         tokenizer, encoder = encoders.read()
         ids, mask = clip_tokens(tokenizer, prompt)
-        if not getattr(encoder.config, 'use_attention_mask', False):
-            mask = None
+        masks = getattr(encoder.config, 'use_attention_mask', False)
         return dict(encoder_hidden_states=encoder(
-            ids, attention_mask=mask)[0])
+            ids, attention_mask=mask if masks else None)[0])
 
     def arguments(self, timesteps: Tensor,
                   told: Told) -> Tuple[Tuple[Any, ...], Dict[str, Any]]:
