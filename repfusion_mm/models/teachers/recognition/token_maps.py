@@ -1,5 +1,5 @@
 """Tokens of a vision transformer as maps."""
-from typing import Any, Sequence
+from typing import Any, Dict, Sequence, Tuple
 
 from torch import Tensor, nn
 
@@ -21,7 +21,8 @@ class TokenMaps:
     """
 
     def __init__(self, network: nn.Module, size: Sequence[int]) -> None:
-        self.prefix, self.grids = 0, {}  # type: int, Dict[int, Tuple]
+        self.prefix = 0
+        self.grids: Dict[int, Tuple[int, int]] = {}
         for module in network.modules():
             patches: Any = getattr(module, 'patch_embed', None)
             stride = _patch_stride(patches)
