@@ -39,9 +39,9 @@ class Family:
         self.scaled = scaled or (lambda inputs, t: inputs)
         self.image_tokens = image_tokens or (lambda path, output: output)
         self.grids = {h * w: (h, w) for h, w in grids}
-        self.teacher = dict(
+        self.teacher = dict(dict(
             type='repfusion_mm.DiffusionTeacher', pretrained=str(folder),
-            image_size=SIZE, **teacher)
+            image_size=SIZE), **teacher)
 
 
 def first(output):
