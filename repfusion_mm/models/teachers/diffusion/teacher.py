@@ -108,6 +108,16 @@ class DenoiserTeacher(FrozenTeacher):
             beside['told'] = tables.to(self.dtype)
         return beside
 
+    def encode_condition(self) -> None:
+        """Encode and store what is told, ahead of a training.
+
+        Raises:
+            ImportError: If that takes transformers, which is not there.
+            OSError: If an encoder cannot be read.
+        """
+        if self._condition:
+            self.source.told(self._condition)
+
     @torch.no_grad()
     def forward(self,
                 images: Tensor,
