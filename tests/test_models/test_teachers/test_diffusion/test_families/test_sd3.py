@@ -27,11 +27,11 @@ def sd3(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
     def make(prompts=('', ) * 3, encoders=('', '_2', '_3'), config=None,
              **cfg):
         transformer = SD3Transformer2DModel(**dict(dict(
-            sample_size=16, in_channels=6, num_layers=3, attention_head_dim=6,
+            sample_size=16, in_channels=7, num_layers=3, attention_head_dim=6,
             num_attention_heads=2, joint_attention_dim=10,
             caption_projection_dim=12, pooled_projection_dim=8,
-            out_channels=6, pos_embed_max_size=12), **(config or {}))).eval()
-        vae = tiny_vae(6, shift_factor=0.06, scaling_factor=1.53)
+            out_channels=7, pos_embed_max_size=12), **(config or {}))).eval()
+        vae = tiny_vae(7, shift_factor=0.06, scaling_factor=1.53)
         folder = save(tmp_path / 'sd3', 'StableDiffusion3Pipeline',
                       transformer=transformer, vae=vae,
                       scheduler=FlowMatchEulerDiscreteScheduler(shift=3.))
