@@ -36,7 +36,7 @@ class FlowProcess(ForwardProcess):
 
     def told(self, timesteps: Tensor) -> Tensor:
         """As of :class:`ForwardProcess`."""
-        return timesteps.float() * self.time_scale
+        return timesteps.double() * self.time_scale  # cast by the denoiser
 
     def add_noise(self, clean: Tensor, noise: Tensor,
                   timesteps: Tensor) -> Tensor:

@@ -61,7 +61,8 @@ class FolderSource(Source):
 
     def read(self) -> nn.Module:
         """As of :class:`Source`."""
-        with torch.device('meta'):
+        from accelerate import init_empty_weights
+        with init_empty_weights():  # positions that no file holds are filled
             denoiser = self.build()
         return read_part(denoiser, self.layout, self.layout.prefix)
 
@@ -90,7 +91,12 @@ class LatentSource(FolderSource):
     """A U-Net that looks at latents, made by the autoencoder beside it.
 
     Its noise schedule is of DDPM's kind.
+
+    Attributes:
+        native_size (int, optional): Latents a side that it was trained at,
+            where its config does not say.
     """
+    native_size: Optional[int] = None
 
     def __init__(self, layout: Layout, options: Options) -> None:
         super().__init__(layout, options)
@@ -113,7 +119,7 @@ class LatentSource(FolderSource):
         """As of :class:`Source`, by a trial of the autoencoder."""
         encoder = self.build_encoder()
         stride = self.stride(encoder)
-        native = config.get('sample_size')
+        native = config.get('sample_size', self.native_size)
         if size is None and native is not None:
             size = [side * stride for side in (
                 (native, native) if isinstance(native, int) else native)]
@@ -121,14 +127,26 @@ class LatentSource(FolderSource):
         self.image_channels = 3
         latents = latents_of(encoder, torch.empty(
             1, 3, *self.image_size, device='meta'))
-        if latents.shape[1] != config.in_channels:
+        channels = self.latent_channels(config)
+        if latents.shape[1] != channels:
             raise ValueError(
-                f'{self.who}has a denoiser of {config.in_channels} channels, '
+                f'{self.who}has a denoiser of latents of {channels} channels, '
                 f'but the latents of its autoencoder have {latents.shape[1]}: '
                 'it is given more than an image (inpainting, editing), which '
                 'a teacher does not have; take one for text to image')
         self.input_shape = tuple(latents.shape[1:])
         self.settle_grids(config)
+
+    def latent_channels(self, config: Any) -> int:
+        """Channels of the latents.
+
+        Args:
+            config (Any): Of the denoiser.
+
+        Returns:
+            int: Such as 4.
+        """
+        return config.in_channels
 
     @staticmethod
     def stride(encoder: Any) -> int:
