@@ -27,7 +27,7 @@ def code_digest(config, *scripts):
     """
     found, left = {}, list(_modules_of_types(config))
     for script in scripts:
-        code, imports, text = _read(script.read_text(), '')
+        code, imports, text = _read(_text(script), '')
         found[script.name] = code
         left += [*imports, *_modules_of_types(text)]
     while left:
@@ -37,7 +37,7 @@ def code_digest(config, *scripts):
             continue
         package = name if path.name == '__init__.py' else \
             name.rpartition('.')[0]
-        found[name], imports, text = _read(path.read_text(), package)
+        found[name], imports, text = _read(_text(path), package)
         left += [*imports, *_modules_of_types(text)]
     digest = hashlib.sha256()
     for name in sorted(found):
@@ -51,6 +51,11 @@ def package_digest():
     for source in sorted(PACKAGE.rglob('*.py')):
         digest.update(source.read_bytes())
     return digest.hexdigest()
+
+
+@functools.cache  # as it was when it was run, whoever edits it meanwhile
+def _text(path):
+    return path.read_text()
 
 
 @functools.cache  # every job asks for much the same files

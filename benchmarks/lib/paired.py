@@ -14,10 +14,30 @@ class Criterion(NamedTuple):
             the best mean.
         above (float): The bound of (of - over) must lie above it; where
             lower is better, that of (over - of).
+        relative (bool): Whether the difference counts in percent of the mean
+            of what it is compared with. Defaults to False.
     """
     of: str
     over: tuple
     above: float
+    relative: bool = False
+
+
+def same_seeds(one, other, metric):
+    """The figures of two arms of the seeds that both have.
+
+    Args:
+        one (dict): ``seeds`` and a figure for each of them.
+        other (dict): Alike.
+        metric (str): Name of the figures.
+
+    Returns:
+        list[list[float]]: Of the one and of the other, by seed; empty where
+        they have none in common.
+    """
+    found = [dict(zip(row['seeds'], row[metric])) for row in (one, other)]
+    both = sorted(found[0].keys() & found[1])
+    return [[row[seed] for seed in both] for row in found]
 
 
 def paired_difference(one, other):

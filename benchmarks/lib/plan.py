@@ -78,23 +78,31 @@ class Plan:
             tuple: The result, and the key of the job's inputs.
         """
         key = self.key(inputs, config, tools)
-        with locked(self.jobs / f'{name}.lock', self.waits):
+        try:
+            with locked(self.jobs / f'{name}.lock', self.waits):
+                found = self.finished(name, key) or self._run(
+                    name, key, run, before)
+        except BlockingIOError:  # it may be at no more than looking it up
             found = self.finished(name, key)
             if not found:
-                given = [before()] if before else []
-                self._forget_others(name, key)
-                start = time.time()
-                with quiet(self.out / 'log.txt'):
-                    result = run(*given)
-                found = dict(key=key, seconds=time.time() - start,
-                             result=result)
-                partial = self.jobs / f'{name}.partial'
-                partial.write_text(json.dumps(found))
-                os.replace(partial, self.jobs / f'{name}.json')
+                raise
         if record:
             self._record(dict(name=name, **found))
         self.took(name, stage, found['seconds'])
         return found['result'], key
+
+    def _run(self, name, key, run, before):
+        """The record of a job that nobody else runs."""
+        given = [before()] if before else []
+        self._forget_others(name, key)
+        start = time.time()
+        with quiet(self.out / 'log.txt'):
+            result = run(*given)
+        found = dict(key=key, seconds=time.time() - start, result=result)
+        partial = self.jobs / f'{name}.partial'
+        partial.write_text(json.dumps(found))
+        os.replace(partial, self.jobs / f'{name}.json')
+        return found
 
     def key(self, inputs, config=None, tools=()):
         """What stands for a job's inputs, the code among them."""

@@ -44,12 +44,12 @@ def all_steps(data, toy=False):
             *options], least=2.)
 
     def cifar10(*options):
-        return Step('cifar10', 22, [
+        return Step('cifar10', 20, [
             '-m', 'benchmarks.studies.cifar10', '--data', data, '--out', keep,
             *options], 'report.json', keeps_jobs=True)
 
     def tests(*options):
-        return Step('gpu_tests', 6, [
+        return Step('gpu_tests', 3, [
             '-m', 'benchmarks.speed.gpu_tests', keep, *options])
 
     if toy:

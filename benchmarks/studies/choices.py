@@ -1,6 +1,8 @@
 """What is chosen on validation images, by a seed that is not reported."""
 import functools
 
+from benchmarks.studies.task_study import SELECTION_SEED
+
 LENGTHS = ('finetune', 'both')  # steps of stage 2: its own, or both stages'
 
 
@@ -43,9 +45,11 @@ class Choices:
                 for t in study.probed_t()[:study.size['num_fixed']]}
 
     def of(self, arm):
-        """Learning rate and length of an arm."""
-        return self._best(self.starts[
-            arm if arm.startswith('scratch') else 'distilled'])
+        """Learning rate and length of an arm; the joint one is from scratch,
+        too."""
+        start = dict(scratch='scratch', scratch_long='scratch_long',
+                     joint='scratch_long').get(arm, 'distilled')
+        return self._best(self.starts[start])
 
     def t(self):
         """The best fixed t."""
@@ -61,7 +65,6 @@ class Choices:
             for start, tried in trials.items()}
 
     def _trial(self, arm, lr, length, t):
-        from benchmarks.studies.study import SELECTION_SEED
         return self.study.finetune(
             arm, self.study.args.labels[0], SELECTION_SEED, 'val', lr, length,
             t if arm == 'fixed' else None)

@@ -26,19 +26,10 @@ from benchmarks.lib import image_array  # noqa: F401, registers it
 from benchmarks.lib.paired import Criterion
 from benchmarks.studies.cifar10_sizes import SIZES
 from benchmarks.studies.run import run_study
-from benchmarks.studies.study import (
-    SELECTION_SEED,
-    Study,
-    make_parser,
-    parse,
-)
-from benchmarks.studies.teacher_jobs import (
-    FilledBank,
-    GivenDPM,
-    TrainedDPM,
-    choose_tap,
-    probe_times,
-)
+from benchmarks.studies.study import BIN, MIDDLES, Study, make_parser
+from benchmarks.studies.task_study import SELECTION_SEED, parse
+from benchmarks.studies.teacher_jobs import FilledBank
+from benchmarks.studies.training import Training
 
 CLASSES = ('airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog',
            'horse', 'ship', 'truck')
@@ -51,8 +42,6 @@ ARMS = dict(
     reinforced='repfusion_resnet18_1xb128-200e_cifar10',
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
     classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10')
-BIN = 50  # time steps, 20 bins
-MIDDLES = list(range(BIN // 2, 1000, BIN))
 CRITERIA = (
     Criterion('reinforced', ('scratch', 'scratch_long'), 3.),
     Criterion('reinforced', ('fixed', ), -1.))
@@ -92,14 +81,17 @@ def write_images(folder, out, image_size, train_per_class, val_per_class,
         for split, paths in (('train', train), ('val', val),
                              ('test', found['test'][:test_per_class])):
             splits[split] += [(path, label) for path in paths]
-    for split, pairs in splits.items():
+    for pairs in splits.values():
         random.Random(0).shuffle(pairs)
-        file = out / f'{split}.npz'
-        if not file.exists():  # processes may do so at once
-            _decode(pairs, image_size, file)
-    return str({split: [(path.relative_to(folder).as_posix(), label)
+    text = str({split: [(path.relative_to(folder).as_posix(), label)
                         for path, label in pairs]
                 for split, pairs in splits.items()})
+    mark, decoded = out / 'decoded.txt', f'{image_size} pixels\n{text}'
+    if not (mark.exists() and mark.read_text() == decoded):
+        for split, pairs in splits.items():  # processes may do so at once
+            _decode(pairs, image_size, out / f'{split}.npz')
+        mark.write_text(decoded)
+    return text
 
 
 def _decode(pairs, size, file):
@@ -129,10 +121,10 @@ class Cifar10(Study):
         size = self.sizes[args.size]
         out = Path(args.out)
         out.mkdir(parents=True, exist_ok=True)
-        with_images = write_images(
+        images = write_images(
             args.data, out, size['image_size'], size['images_per_class'],
             size['val_per_class'], size['test_per_class'])
-        super().__init__(args, with_images.encode())
+        super().__init__(args, images.encode())
 
     # --- configs ------------------------------------------------------------
     def loader(self, *args, **kwargs):
@@ -182,60 +174,22 @@ class Cifar10(Study):
     def score(self, metrics):
         return metrics['accuracy/top1']
 
-    # --- the teacher --------------------------------------------------------
-    @functools.cached_property
-    def dpm(self):
-        """The diffusion model."""
-        if self.args.dpm:
-            return GivenDPM(self.args.dpm)
+    def val_images(self):
+        """They are seen as they are."""
+        return self.images('val', False)
+
+    # --- jobs ---------------------------------------------------------------
+    def dpm_config(self):
         budget = self.size['dpm']
-        cfg = self.config(
+        return self.config(
             'dpm/unet_32px_cifar10.py', 'dpm', self.few(0, 'unlabelled', 0),
             0, model=dict(denoiser=self.size['denoiser'],
                           channel_order='rgb'),
             optim_wrapper=dict(clip_grad=dict(max_norm=1.)),
             custom_hooks=[dict(type='EMAHook', momentum=budget['ema']),
                           dict(type='repfusion_mm.DPMExportHook')])
-        return TrainedDPM(self, 'dpm', 'dpm', cfg)
 
-    def prepare(self):
-        """Diffusion model, tap and probe, before all else."""
-        if not self.args.dpm:
-            self.dpm.result()
-        self.probed_t()
-
-    @functools.cached_property
-    def tap(self):
-        """The teacher's tap, and all that was found with it."""
-        cfg = self._distillation('reinforced', self.args.labels[0],
-                                 SELECTION_SEED, tap='mid_block.resnets.1')
-        cfg.model.teacher = cfg.model.teacher.teacher  # at any tap
-        val = self.images('val', False)
-        return self.once(
-            'tap', 'choices', [self.dpm.key], lambda: choose_tap(cfg, val),
-            self.portable(cfg), record=True)[0]
-
-    @functools.cached_property
-    def _probe(self):
-        cfg = self._distillation('fixed', None, SELECTION_SEED, t=0)
-        cfg.model.teacher = cfg.model.teacher.teacher
-        tap = self.tap['tap']
-        return self.once(
-            'probe', 'choices', [self.dpm.key], lambda: probe_times(
-                cfg, self.images('val', False), tap, MIDDLES),
-            self.portable(cfg), record=True)[0]
-
-    def probed_t(self):
-        """The middles of the time bins, the best one by a probe first."""
-        scores = self._probe['score']
-        return sorted(MIDDLES, key=lambda t: -scores[MIDDLES.index(t)])
-
-    def record(self):
-        """What was chosen, for the report."""
-        return dict(self.choices.record(), tap=self.tap, probe=self._probe)
-
-    # --- jobs ---------------------------------------------------------------
-    def _distillation(self, arm, labels, seed, t=None, tap=None):
+    def distillation(self, arm, labels, seed, t=None, tap=None):
         """The config of stage 1, from a diffusion model."""
         tap = tap or self.tap['tap']
         if labels is None:
@@ -253,19 +207,24 @@ class Cifar10(Study):
         hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
         if arm in ('reinforced', 'constant'):
             model['time_sampler'] = dict(
-                num_bins=self.size['num_bins'], entropy_weight=0.3,
+                num_bins=len(MIDDLES), entropy_weight=0.3,
                 look=arm == 'reinforced')
             model['reward'] = dict(hidden=())
             hooks[0]['schedules'] = [dict(attribute='entropy_weight', end=0.)]
         elif t is not None:
             model['time_sampler'] = dict(t=t)
-        cfg = self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset, seed,
-                          model=model, custom_hooks=hooks)
-        stored = [0] if t == 0 else MIDDLES
+        return self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset,
+                           seed, model=model, custom_hooks=hooks)
+
+    def _from_bank(self, cfg):
+        """The same, its teacher's features from a bank of what is drawn."""
+        is_zero = cfg.model.time_sampler.get('t') == 0
+        stored = [0] if is_zero else MIDDLES
+        tap = cfg.model.connections[0].teacher_tap
         cfg.model.teacher = dict(
             type='repfusion_mm.BankedTeacher',
             teacher=cfg.model.teacher.to_dict(), timesteps=stored,
-            bin_width=1 if t == 0 else BIN, channel_order='rgb',
+            bin_width=1 if is_zero else BIN, channel_order='rgb',
             bank=str(self.jobs / f'bank_{tap}_{len(stored)}'),
             dataset=self.images('train', False))
         return cfg
@@ -278,8 +237,15 @@ class Cifar10(Study):
         cfg = self.config(
             'mmpretrain/resnet50_1xb128-200e_cifar10.py', 'finetune',
             self.few(labels, 'labelled', seed), seed, model=model)
-        return self.training(f'classifier_{labels}labels_seed{seed}',
-                             'classifier', cfg)
+        return Training(self, f'classifier_{labels}labels_seed{seed}',
+                        'classifier', cfg)
+
+    @functools.cached_property
+    def _filled_bank(self):
+        """The bank of the time bins, for all that draws from it."""
+        cfg = self._from_bank(self.distillation(
+            'uniform', None, SELECTION_SEED))
+        return FilledBank(self, 'bank', cfg, self.dpm)
 
     def distill(self, arm, labels, seed, t=None):
         """Stage 1."""
@@ -295,14 +261,12 @@ class Cifar10(Study):
                         image_size=self.size['image_size'])))
             return self.stage_1(arm, labels, seed, t, cfg, before)
         at = 0 if arm == 't0' else t
-        cfg = self._distillation(arm, labels, seed, at)
-        before = self.dpm
-        if self.args.fill and at != 0:
-            before = FilledBank(self, 'bank', self._distillation(
-                'uniform', None, SELECTION_SEED), before)
-        return self.stage_1(arm, labels, seed, t, cfg, before)
+        cfg = self._from_bank(self.distillation(arm, labels, seed, at))
+        return self.stage_1(
+            arm, labels, seed, t, cfg, self._filled_bank
+            if self.args.fill and at != 0 else self.dpm)
 
-    def start_from(self, labels, seed, budget, first, show):
+    def start_from(self, labels, seed, budget, first):
         backbone, start = copy.deepcopy(self.size['student']), ''
         if first is not None:
             backbone['init_cfg'] = dict(checkpoint=first.weights)

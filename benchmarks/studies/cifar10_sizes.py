@@ -26,9 +26,9 @@ SIZES = {
         distill=dict(iters=2000, batch=128, lr=2e-3),
         finetune=dict(iters=600, batch=64, lr=None),
         lrs=(5e-4, 1.5e-3, 4.5e-3), num_fixed=3,
-        num_bins=20, workers=0, amp=True),
-    # 32x32 pixels and the published student; for a GPU, and not run yet. What
-    # was chosen at 16 pixels is not chosen again
+        workers=0, amp=True),
+    # 32x32 pixels and the published student; for a GPU, and not run yet. One
+    # learning rate and the probe's first t, for want of a GPU's minutes
     'full': dict(
         image_size=32,
         images_per_class=5000 - NUM_VAL,
@@ -43,7 +43,7 @@ SIZES = {
         distill=dict(iters=2000, batch=128, lr=2e-3),
         finetune=dict(iters=600, batch=64, lr=None),
         lrs=(1.5e-3, ), num_fixed=1,
-        num_bins=20, workers=0, amp=True),
+        workers=0, amp=True),
     # to see that everything runs, in minutes
     'toy': dict(
         image_size=16,
@@ -64,4 +64,4 @@ SIZES = {
         distill=dict(iters=12, batch=8, lr=1e-3),
         finetune=dict(iters=10, batch=8, lr=None),
         lrs=(1e-3, 2e-3), num_fixed=2,
-        num_bins=20, workers=0, amp=False)}
+        workers=0, amp=False)}

@@ -1,19 +1,19 @@
 """Studies whose stage 2 is dense: masks in mmseg, landmarks in mmpose."""
 import copy
-from pathlib import Path
 
-from benchmarks.studies.percent_study import Study
+from benchmarks.studies.study import MIDDLES, Study
 
-ARMS = ('scratch', 'scratch_long', 'fixed', 'reinforced', 'joint')
-
-_SHARED = dict(
-    tap='mid_block.resnets.1', num_bins=20,
-    fixed_t=[10, 50, 200], joint_weight=[1., 0.1, 0.01])
-# what one CPU core can do in an hour and a half, at 64x64 pixels: half of a
-# ResNet-18's channels and a smaller stride, a denoiser of 2.7 M parameters
-SMOKE = dict(
-    _SHARED, workers=0, amp=False,
+ARMS = dict.fromkeys((
+    'scratch', 'scratch_long', 't0', 'uniform', 'fixed', 'reinforced',
+    'constant', 'joint'))
+_FAST = dict(dtype='bfloat16', channels_last=True)
+# what two CPU cores do in hours if they multiply matrices in bfloat16, at
+# 64x64 pixels: half of a ResNet-18's channels and a smaller stride, a denoiser
+# of 2.7 M parameters
+SMALL = dict(
+    workers=0, amp=True, teacher=_FAST,
     student=dict(stem_channels=32, base_channels=32, strides=(1, 2, 2, 1)),
+    student_switches=dict(channels_last=True),
     denoiser=dict(
         _delete_=True, sample_size=64, layers_per_block=1,
         block_out_channels=(16, 32, 64, 128), norm_num_groups=8,
@@ -22,44 +22,68 @@ SMOKE = dict(
                           'AttnDownBlock2D'),
         up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D',
                         'UpBlock2D')),
-    dpm=dict(iters=1200, batch=16, lr=1e-3, ema=0.005),
-    distill=dict(iters=250, batch=16, lr=2e-3),
-    finetune=dict(iters=250, batch=16, lr=2e-3))
+    dpm=dict(iters=6000, batch=32, lr=1e-3, ema=0.002),
+    distill=dict(iters=1500, batch=16, lr=2e-3),
+    finetune=dict(iters=600, batch=16, lr=None),
+    lrs=(5e-4, 1.5e-3, 4.5e-3), num_fixed=3)
 # for a GPU, at 128x128 pixels; not run yet
 FULL = dict(
-    _SHARED, workers=12, amp=True, student={},
+    workers=12, amp=True, teacher=_FAST, student={},
+    student_switches=dict(channels_last=True),
     denoiser=dict(
         sample_size=128, block_out_channels=(64, 64, 128, 128, 256),
         down_block_types=('DownBlock2D', ) * 4 + ('AttnDownBlock2D', ),
         up_block_types=('AttnUpBlock2D', ) + ('UpBlock2D', ) * 4),
     dpm=dict(iters=20000, batch=64, lr=2e-4, ema=0.001),
     distill=dict(iters=4000, batch=32, lr=2e-3),
-    finetune=dict(iters=4000, batch=32, lr=2e-3))
+    finetune=dict(iters=4000, batch=32, lr=None),
+    lrs=(5e-4, 1.5e-3, 4.5e-3), num_fixed=3)
+# to see that everything runs, in minutes
+TOY = dict(
+    workers=0, amp=False, teacher={}, student_switches={},
+    student=dict(stem_channels=8, base_channels=8, strides=(1, 2, 2, 1)),
+    denoiser=dict(
+        _delete_=True, sample_size=64, layers_per_block=1,
+        block_out_channels=(8, 8, 16), norm_num_groups=4,
+        attention_head_dim=8, down_block_types=('DownBlock2D', ) * 3,
+        up_block_types=('UpBlock2D', ) * 3),
+    dpm=dict(iters=2, batch=4, lr=1e-3, ema=0.1),
+    distill=dict(iters=2, batch=4, lr=1e-3),
+    finetune=dict(iters=2, batch=4, lr=None),
+    lrs=(1e-3, ), num_fixed=1)
 
 
 class DenseStudy(Study):
     """The jobs of one run.
 
-    The joint arm takes as many steps as both stages together, and half of
-    each of its batches is labelled. A subclass names the task: its class
-    attributes, ``images``, ``unlabelled_images``, ``task`` and what
-    :class:`Study` asks for.
+    The joint arm takes as many steps as both stages together, and as many
+    labelled images a step as from scratch, beside as many others. A subclass
+    names the task: its class attributes, ``images``, ``unlabelled_images``,
+    ``task`` and what :class:`Study` asks for.
     """
-    arms = dict.fromkeys(ARMS)
+    arms = ARMS
+    left_out = ('constant', 'joint')
+    needs_labels = ('reinforced', 'constant')
+    labelled_share = 0.25
+    shown = 'pictures'
     configs: dict = {}  # scratch, init, joint, distill: under configs/
-    choices = dict(fixed='fixed_t', joint='joint_weight')
-    joint_share = 0.5  # of labelled images in each batch
     student_path = ''  # of the student in the task's model, as a module
     student_key = ''  # and in its config
     num_train = 0  # training images
 
-    def __init__(self, args, *inputs):
-        super().__init__(args, *inputs)
-        self.shown = {}  # folder of each arm's pictures
-
     # --- what a task must say -----------------------------------------------
-    def images(self, split, training):
-        """Config of a labelled data set of this study."""
+    def images(self, split, training, augmented=True):
+        """Config of a labelled data set of this study.
+
+        Args:
+            split (str): Of the study.
+            training (bool): Whether its labels are made for training; if not
+                they are at the images' own size, for the test.
+            augmented (bool): Whether the images are, in training.
+
+        Returns:
+            dict: The config.
+        """
         raise NotImplementedError
 
     def unlabelled_images(self):
@@ -77,101 +101,95 @@ class DenseStudy(Study):
         raise NotImplementedError
 
     # --- data ---------------------------------------------------------------
-    def num_images(self, percent):
-        labelled = round(self.num_train * percent / 100)
+    def num_images(self, labels):
+        labelled = self.num_train if labels == 'all' else labels
         return labelled, self.num_train - labelled
 
-    def few(self, percent, part, seed):
+    def few(self, labels, part, seed):
         """The labelled or the unlabelled part of the training images."""
         return dict(
             type='repfusion_mm.FewLabels', part=part, seed=seed,
-            num_labelled=self.num_images(percent)[0],
+            num_labelled=self.num_images(labels)[0],
             dataset=self.images('train', True))
 
+    def val_images(self):
+        return self.images('val', True, augmented=False)
+
     # --- jobs ---------------------------------------------------------------
-    def dpm(self):
-        """The diffusion model; returns its folder and the job's key."""
+    def dpm_config(self):
         budget = self.size['dpm']
-        cfg = self.config(
+        return self.config(
             'dpm/unet_64px_folder.py', 'dpm', self.unlabelled_images(), 0,
             model=dict(denoiser=self.size['denoiser']),
             optim_wrapper=dict(clip_grad=dict(max_norm=1.)),
             custom_hooks=[dict(type='EMAHook', momentum=budget['ema']),
                           dict(type='repfusion_mm.DPMExportHook')])
-        _, key = self.fit('dpm', 'dpm', cfg)
-        return str(self.jobs / 'dpm' / 'dpm'), key
 
-    def distillation(self, t=None):
-        """What the config of a distillation is changed by, and a key."""
-        folder, key = self.dpm()
-        model = dict(teacher=dict(pretrained=folder))
-        hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
-        if t is not None:
-            model.update(
-                time_sampler=dict(_delete_=True,
-                                  type='repfusion_mm.FixedTime', t=t),
-                reward=None)
+    def distillation(self, arm, labels, seed, t=None, tap=None):
+        if labels is None:  # of all images: none is told apart
+            dataset = self.few(0, 'unlabelled', 0)
+        else:
+            dataset = self.mixture(labels, seed, self.labelled_share)
+        model = dict(backbone=dict(depth=18, **self.size['student']),
+                     **self.size['student_switches'])
+        cfg = self.config(self.configs['distill'], 'distill', dataset, seed,
+                          **self._distilled(arm, t, model))
+        self.task(cfg, '')
+        return self._connected(cfg, 'out.-1', tap)
+
+    def _distilled(self, arm, t, model):
+        """What a distillation changes in a config."""
+        model['teacher'] = dict(pretrained=self.dpm.weights,
+                                **self.size['teacher'])
+        hook = dict(type='repfusion_mm.TimeSamplerHook')
+        sampler = dict(uniform=dict(type='repfusion_mm.UniformTime'),
+                       fixed=dict(type='repfusion_mm.FixedTime', t=t),
+                       t0=dict(type='repfusion_mm.FixedTime', t=0)).get(arm)
+        if sampler:
+            model.update(time_sampler=dict(_delete_=True, **sampler),
+                         reward=None)
         else:
             model['time_sampler'] = dict(
-                num_bins=self.size['num_bins'], entropy_weight=0.1)
-            hooks = [dict(
-                type='repfusion_mm.TimeSamplerHook',
-                schedules=[dict(attribute='entropy_weight', end=0.)])]
-        return dict(model=model, custom_hooks=hooks), key
+                num_bins=len(MIDDLES), entropy_weight=0., look=True)
+            if arm == 'constant':
+                model['time_sampler']['policy'] = dict(
+                    _delete_=True, type='repfusion_mm.ConstantPolicy')
+        return dict(model=model, custom_hooks=[hook])
 
-    def connected(self, cfg, tap):
+    def _connected(self, cfg, student_tap, tap):
         """The config with its one connection at these taps."""
-        connection = cfg.model.connections[0]
-        connection.update(student_tap=tap, teacher_tap=self.size['tap'])
+        cfg.model.connections[0].update(
+            student_tap=student_tap, teacher_tap=tap or self.tap['tap'])
         return cfg
 
-    def distill(self, arm, percent, seed, choice=None):
-        """Stage 1; returns the checkpoint and the key of the job."""
-        changes, after = self.distillation(choice)
-        changes['model']['backbone'] = dict(depth=18, **self.size['student'])
-        cfg = self.config(
-            self.configs['distill'], 'distill',
-            self.mixture(percent, seed, self.labelled_share), seed, **changes)
-        self.task(cfg, '')
-        name = self.job_name('distill', arm, percent, seed, choice)
-        return self.fit(name, 'distill', self.connected(cfg, 'out.-1'),
-                        after=after)
+    def distill(self, arm, labels, seed, t=None):
+        return self.stage_1(arm, labels, seed, t, self.distillation(
+            arm, labels, seed, t), self.dpm)
 
-    def finetune(self, arm, percent, seed, split='test', choice=None):
-        """Stage 2, or both at once, and the test; returns its scores."""
-        student, after = self.size['student'], ''
-        backbone = dict(depth=18, **copy.deepcopy(student))
-        labelled = self.few(percent, 'labelled', seed)
-        if arm == 'joint':
-            changes, after = self.distillation()
-            changes['model']['distill_weight'] = choice
-            cfg = self.config(
-                self.configs['joint'], 'both',
-                self.mixture(percent, seed, self.joint_share), seed,
-                **changes)
-            self.connected(cfg, f'{self.student_path}.layer4')
-            path = 'model.task'
-        else:
-            start, budget, path = 'scratch', 'finetune', 'model'
-            if arm == 'scratch_long':
-                budget = 'both'
-            elif arm != 'scratch':
-                checkpoint, after = self.distill(arm, percent, seed, choice)
-                backbone['init_cfg'] = dict(checkpoint=checkpoint)
-                start = 'init'
-            cfg = self.config(self.configs[start], budget, labelled, seed)
-        cfg.merge_from_dict({f'{path}.{self.student_key}': backbone})
+    def start_from(self, labels, seed, budget, first):
+        cfg = self.config(
+            self.configs['scratch' if first is None else 'init'], budget,
+            self.few(labels, 'labelled', seed), seed)
+        init = {} if first is None else dict(
+            init_cfg=dict(checkpoint=first.weights))
+        return self._with_student(cfg, 'model', init)
+
+    def joint(self, labels, seed):
+        changes = self._distilled('joint', None, dict(
+            **self.size['student_switches']))
+        cfg = self.config(
+            self.configs['joint'], 'both', self.mixture(labels, seed, 0.5),
+            seed, **changes)
+        cfg.train_dataloader.batch_size *= 2
+        self._connected(cfg, f'{self.student_path}.layer4', None)
+        return self._with_student(cfg, 'model.task', {})
+
+    def _with_student(self, cfg, path, init):
+        """The config with this study's student, and fitted to the task."""
+        cfg.merge_from_dict({f'{path}.{self.student_key}': dict(
+            depth=18, **copy.deepcopy(self.size['student']), **init)})
         self.task(cfg, path)
-        name = self.job_name('finetune', arm, percent, seed, choice) + \
-            f'_{split}'
-        few = percent == min(self.args.labels)
-        show = None
-        if split == 'test' and few and seed == self.args.first_seed:
-            show, self.shown[arm] = 'pictures', self.jobs / name / 'show'
-        (scores, weights), _ = self.fit(name, 'finetune', cfg, split, after,
-                                        show)
-        Path(weights).unlink(missing_ok=True)
-        return scores
+        return cfg
 
     def pictures(self):
         """Predictions of each arm side by side, with the fewest labels.
@@ -181,11 +199,16 @@ class DenseStudy(Study):
         import cv2
         from matplotlib.figure import Figure
         columns = {}
-        for arm, folder in self.shown.items():
-            paths = sorted(path for path in folder.rglob('*.*')
+        for arm in self.args.arms:
+            job = self.finetune(arm, self.args.labels[0],
+                                self.args.first_seed)
+            paths = sorted(path for path in (job.folder / 'show').rglob('*.*')
                            if path.suffix in ('.png', '.jpg'))
-            columns[arm] = [cv2.imread(str(path))[..., ::-1]
-                            for path in paths]
+            if paths:  # not of a score that another machine has recorded
+                columns[arm] = [cv2.imread(str(path))[..., ::-1]
+                                for path in paths]
+        if not columns:
+            return
         columns = self.with_truth(columns)
         rows = len(next(iter(columns.values())))
         figure = Figure(figsize=(2.2 * len(columns), 1.8 * rows),

@@ -9,6 +9,7 @@ from benchmarks.lib.paired import (
     interval_text,
     lower_bound,
     paired_difference,
+    same_seeds,
 )
 from benchmarks.lib.versions import versions
 from benchmarks.studies.digits_figures import arm_name, write_picture
@@ -66,7 +67,7 @@ def differences(results):
             if one['labels_per_class'] != other['labels_per_class'] or \
                     one is other or not _compared(one['init'], other['init']):
                 continue
-            pair = _paired(one, other)
+            pair = same_seeds(one, other, 'accuracy')
             mean, interval = paired_difference(*pair)
             rows.append(dict(
                 labels_per_class=one['labels_per_class'], of=one['init'],
@@ -85,13 +86,6 @@ def decisions(results):
                  seeds=row['seeds'], lower_bound=row['lower_bound'],
                  met=row['lower_bound'] > DECISIVE[row['over']])
             for row in rows]
-
-
-def _paired(one, other):
-    """Accuracies of the seeds that both have."""
-    found = [dict(zip(row['seeds'], row['accuracy'])) for row in (one, other)]
-    both = sorted(found[0].keys() & found[1])
-    return [[row[seed] for seed in both] for row in found]
 
 
 def _compared(init, other):

@@ -1,9 +1,10 @@
 """The jobs of the study on the digits."""
-import json
 import os
 from pathlib import Path
 
 from benchmarks.lib.plan import ROOT, Plan, tool
+from benchmarks.lib.policy import read_policy
+from benchmarks.studies.task_study import SELECTION_SEED
 
 CONFIGS = Path('configs', 'demo')
 RECORDS = ROOT / 'benchmarks' / 'results' / 'digits_records.jsonl'
@@ -14,7 +15,6 @@ STEPS = 500 + 200  # of both stages
 PROBE = 'analysis_tools/probe_time'
 CANDIDATES = list(range(25, 1000, 50))  # for the best fixed t
 TRAINED = 3  # of them
-SELECTION_SEED = 0
 POLICIES = dict(  # how they differ from the reinforced one
     blind={'look': False, 'entropy_weight': 0.3},
     constant={'policy.type': 'repfusion_mm.ConstantPolicy'})
@@ -172,11 +172,10 @@ class Study(Plan):
 
 def policy_record(checkpoint):
     """What the policy of a distillation looked up and drew, if it has one."""
-    folder = Path(checkpoint or '').parent
-    if not (folder / 'look.json').exists():
+    look, steps = read_policy(Path(checkpoint or '').parent)
+    if look is None:
         return {}
-    lines = (folder / 'time_steps.jsonl').read_text().splitlines()
     return dict(
-        looked=json.loads((folder / 'look.json').read_text())['chosen_t'],
+        looked=look['chosen_t'],
         drawn=[{key: record[key] for key in ('iter', 'mean_t', 'histogram')}
-               for record in map(json.loads, lines)])
+               for record in steps])

@@ -1,33 +1,40 @@
 """RepFusion and its baselines on faces: 68 landmarks from few annotations.
 
-A diffusion model is trained on the training images, without landmarks. For
-each share of annotated images and each seed heatmaps on a ResNet-18 are
-trained: from scratch, from scratch with the steps of both stages, from a
-backbone that was distilled at the best fixed t or at those that a policy
-draws, and distilled while it is trained. All arms of a seed see the same
-annotations, and the same batches where they are trained alike. The fixed t,
-and the weight of the distillation beside the task's loss in the joint arm, are
-chosen on the validation images, for the middle share of annotations, by a seed
-that is not reported.
+A diffusion model is trained on the training images, without landmarks, or
+taken from --dpm. Tap, fixed t, learning rates and lengths are chosen on the
+validation images, as on CIFAR-10, for the fewest annotations, by a seed that
+is not reported. For each number of annotated images and each seed heatmaps on
+a ResNet-18 are trained: from scratch, from scratch with the steps of both
+stages, from a backbone that was distilled by each arm, and distilled while it
+is trained. All arms of a seed see the same annotations; a stage 1 that reads
+none is run once a seed.
 
 No person is in two of the three splits; validation takes the last tenth of the
 training's. The error is the NME, in percent of the distance between the outer
 corners of the eyes: lower is better. Everything runs from the public configs;
-finished jobs are kept in <out>/jobs and not run again.
+finished jobs are kept in <out>/jobs and not run again, nor are those whose
+scores are among benchmarks/results.
 """
 import json
 from pathlib import Path
 
-from benchmarks.studies.dense_study import FULL, SMOKE, DenseStudy
-from benchmarks.studies.percent_study import make_parser, parse, run_study
+from benchmarks.lib.paired import Criterion
+from benchmarks.studies.dense_study import FULL, SMALL, TOY, DenseStudy
+from benchmarks.studies.run import run_study
+from benchmarks.studies.study import make_parser
+from benchmarks.studies.task_study import parse
 
 NUM_KEYPOINTS = 68
 _HEATMAPS = dict(type='MSRAHeatmap', input_size=(64, 64),
                  heatmap_size=(32, 32), sigma=1.5)
 SIZES = dict(
-    smoke=dict(SMOKE, codec=_HEATMAPS, head_channels=64),
+    small=dict(SMALL, codec=_HEATMAPS, head_channels=64),
     full=dict(FULL, codec=dict(_HEATMAPS, input_size=(128, 128), sigma=2),
-              head_channels=256))
+              head_channels=256),
+    toy=dict(TOY, codec=_HEATMAPS, head_channels=8))
+CRITERIA = (
+    Criterion('reinforced', ('scratch', 'scratch_long'), 0.),
+    Criterion('reinforced', ('fixed', ), -3., relative=True))
 
 
 class Faces(DenseStudy):
@@ -36,6 +43,8 @@ class Faces(DenseStudy):
     sizes = SIZES
     metric = 'NME'
     higher_is_better = False
+    labels_of = 'annotated faces'
+    criteria = CRITERIA
     libraries = ('mmpose', )
     student_path = 'backbone'
     student_key = 'backbone'
@@ -54,12 +63,12 @@ class Faces(DenseStudy):
     def annotations(self, split):
         return str((self.out / f'{split}.json').absolute())
 
-    def images(self, split, training):
+    def images(self, split, training, augmented=True):
         augment = [
             dict(type='RandomFlip', direction='horizontal'),
             dict(type='RandomBBoxTransform', shift_prob=0, rotate_factor=60,
                  scale_factor=(0.75, 1.25)),
-        ] if training else []
+        ] if training and augmented else []
         target = [dict(type='GenerateTarget', encoder=self.size['codec'])] \
             if training else []
         return dict(
@@ -186,7 +195,7 @@ def parse_args(argv=None):
         __doc__, Faces,
         ('data/faces', 'folder with images/ and COCO keypoint files '
          'annotations/{train,test}.json that name each image\'s `identity`'),
-        [6.25, 25., 100.]), argv)
+        [27, 54]), argv)
 
 
 if __name__ == '__main__':

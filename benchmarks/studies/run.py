@@ -5,6 +5,7 @@ import sys
 import time
 
 from benchmarks.lib.plan import ROOT, start
+from benchmarks.studies.study_report import write_report
 
 WAIT = 0.5  # seconds until it is asked again whether others are done
 WORKER = 'REPFUSION_STUDY_WORKER'  # in the environment of a helping process
@@ -19,51 +20,47 @@ class Queue:
 
     Args:
         end (float, optional): Of ``clock``: nothing begins after it.
-        advance (Callable): Takes the number of trainings left and of all.
         clock (Callable): Seconds.
         sleep (Callable): Waits so many.
     """
 
-    def __init__(self, end=None, advance=lambda left, number: None,
-                 clock=time.monotonic, sleep=time.sleep):
-        self.end, self.advance = end, advance
-        self.clock, self.sleep = clock, sleep
+    def __init__(self, end=None, clock=time.monotonic, sleep=time.sleep):
+        self.end, self.clock, self.sleep = end, clock, sleep
 
-    def finish(self, needed, meanwhile=()):
+    def finish(self, needed, meanwhile=(), advance=lambda left: None):
         """Run all of these; what others are at is waited for.
 
         Args:
             needed (Sequence[Training]): To be finished.
             meanwhile (Sequence[Training]): To be run instead of waiting, as
                 far as that goes.
+            advance (Callable): Takes how many are left, at first and as they
+                become fewer.
 
         Raises:
             TimeIsUp: If some are left to be run at the end.
         """
-        left, spare = list(needed), list(meanwhile)
-        while left:
-            before = len(left)
-            left = [job for job in left if not self._try(job)]
-            self.advance(len(left), len(needed))
-            if len(left) < before or self._one_of(spare):
-                continue
-            if left:
+        left, before = list(needed), None
+        while True:
+            left = [job for job in left if not job.is_finished]
+            if len(left) != before:
+                before = len(left)
+                advance(before)
+            if not left:
+                return
+            if not (self._one_of(left) or self._one_of(meanwhile)):
                 self.sleep(WAIT)
 
-    def _one_of(self, spare):
-        """Run the next one that nobody runs."""
-        spare[:] = [job for job in spare if not job.is_finished]
-        return any(self._try(job) for job in spare)
+    def _one_of(self, jobs):
+        """Run the first that nobody else runs; whether there was one."""
+        return any(self._run(job) for job in jobs if not job.is_finished)
 
-    def _try(self, job):
-        """Run a training; False if another process is at it."""
-        if job.is_finished:
-            return True
+    def _run(self, job):
         if self.end is not None and self.clock() > self.end:
             raise TimeIsUp
         try:
             job.result()
-        except BlockingIOError:
+        except BlockingIOError:  # another process is at it
             return False
         return True
 
@@ -79,65 +76,69 @@ def run_study(args, make_study, finish=None):
     """
     end = args.minutes and time.monotonic() + 60 * args.minutes
     os.chdir(ROOT)  # the configs name their files from here
-    from benchmarks.studies.study_report import write_report
     is_worker = WORKER in os.environ
     helpers = [] if is_worker else begin_helpers(args)
     console, progress = start(args.study.name, args.threads)
-    study = make_study(args)
+    study, arms = make_study(args), None
     with progress:
         bar = progress.add_task('diffusion model, tap and t', total=None)
+
+        def run(what, needed, meanwhile=()):
+            def advance(left):
+                progress.update(bar, description=what, total=len(needed),
+                                completed=len(needed) - left)
+                if arms and not is_worker:
+                    write_report(study, finished(arms))
+
+            Queue(end).finish(needed, meanwhile, advance)
+
         study.prepare()
         study.waits = False
-        for what, needed, meanwhile in phases(study):
-
-            def advance(left, number, what=what, needed=needed):
-                progress.update(bar, description=what, total=number,
-                                completed=number - left)
-                if what == ARMS and not is_worker:
-                    write_report(study, finished(study))
-
-            try:
-                Queue(end, advance).finish(needed, meanwhile)
-            except TimeIsUp:
-                progress.console.print(f'{what}: the time is up, the same '
-                                       'command goes on')
-                break
-        else:
-            what = None
+        try:
+            others = stage_1(study)
+            run('learning rates and lengths',
+                trials(study.choices.starts.values()), others)
+            run('fixed t', trials([study.choices.times]), others)
+            arms = tested(study)
+            run('arms', list(arms.values()))
+        except TimeIsUp:
+            finish = None
+            progress.console.print('the time is up, the same command goes on')
     for helper in helpers:
         helper.wait()
     if is_worker:
         return
-    if what in (None, ARMS):
-        write_report(study, finished(study), console)
-    if finish and what is None:
+    if arms:
+        write_report(study, finished(arms), console)
+    if finish:
         finish(study)
 
 
-ARMS = 'arms'
+def stage_1(study):
+    """The distillations that wait for no choice."""
+    found = {study.distill(arm, labels if arm in study.needs_labels else None,
+                           seed): None
+             for labels, arm, seed in cells(study)
+             if arm != 'fixed' and not arm.startswith('scratch')}
+    return list(found)
 
 
-def phases(study):
-    """What is to be finished in turn: name, trainings, others meanwhile."""
-    args, choices = study.args, study.choices
-    seeds = range(args.first_seed, args.first_seed + args.seeds)
-    # what does not wait for a choice
-    stage_1 = {}
-    for seed in seeds:
-        for arm in args.arms:
-            if arm.startswith('scratch') or arm == 'fixed':
-                continue
-            for labels in args.labels if arm in study.needs_labels \
-                    else [None]:
-                job = study.distill(arm, labels, seed)
-                stage_1[job.name] = job
-    stage_1 = list(stage_1.values())
-    yield ('learning rates and lengths', trials(choices.starts.values()),
-           stage_1)
-    yield 'fixed t', trials([choices.times]), stage_1
-    # seed by seed, so that a run that is stopped has whole seeds
-    yield ARMS, [study.finetune(arm, labels, seed) for seed in seeds
-                 for labels in args.labels for arm in args.arms], []
+def tested(study):
+    """The fine-tunings that are reported, by labels, arm and seed."""
+    return {(labels, arm, seed): study.finetune(arm, labels, seed)
+            for labels, arm, seed in cells(study)}
+
+
+def cells(study):
+    """Labels, arm and seed of all that is reported.
+
+    Seed by seed, so that a run that is stopped has whole seeds.
+    """
+    args = study.args
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for labels in args.labels:
+            for arm in args.arms:
+                yield labels, arm, seed
 
 
 def trials(groups):
@@ -146,15 +147,12 @@ def trials(groups):
             for job in reversed(list(group.values()))]
 
 
-def finished(study):
+def finished(arms):
     """The scores so far: by number of labels and arm, then by seed."""
-    args, scores = study.args, {}
-    for labels in args.labels:
-        for arm in args.arms:
-            for seed in range(args.first_seed, args.first_seed + args.seeds):
-                job = study.finetune(arm, labels, seed)
-                if job.is_finished:
-                    scores.setdefault((labels, arm), {})[seed] = job.result()
+    scores = {}
+    for (labels, arm, seed), job in arms.items():
+        if job.is_finished:
+            scores.setdefault((labels, arm), {})[seed] = job.result()
     return scores
 
 

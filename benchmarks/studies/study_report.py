@@ -7,6 +7,7 @@ from benchmarks.lib.paired import (
     interval_text,
     lower_bound,
     paired_difference,
+    same_seeds,
 )
 from benchmarks.lib.versions import versions
 
@@ -56,7 +57,8 @@ def write_report(study, scores, console=None):
                  for stage, value in study.seconds.items()},
         versions=versions(*study.libraries))
     (study.out / 'report.json').write_text(json.dumps(report, indent=1))
-    draw(results, metrics, study)
+    draw(results, metrics, study.out / 'report.png',
+         lambda labels: f'labels: {labels} {study.labels_of}')
     if console is not None:
         print_tables(report, metrics, console)
     return report
@@ -69,11 +71,9 @@ def pairs(results, metric):
         for other in results:
             if one is other or one['labels'] != other['labels']:
                 continue
-            seeds = [seed for seed in one['seeds'] if seed in other['seeds']]
-            if seeds:  # of a run that goes on, not all
-                found[one['labels'], one['arm'], other['arm']] = [
-                    [row[metric][row['seeds'].index(seed)] for seed in seeds]
-                    for row in (one, other)]
+            pair = same_seeds(one, other, metric)
+            if pair[0]:
+                found[one['labels'], one['arm'], other['arm']] = pair
     return found
 
 
@@ -103,61 +103,92 @@ def decisions(results, study):
                 found[labels, criterion.of, name][1]))
             one, base = (sign * np.array(values) for values in
                          found[labels, criterion.of, other])
+            if criterion.relative:
+                percent = 100 / abs(np.mean(base))
+                one, base = one * percent, base * percent
             low = lower_bound(one, base)
             rows.append(dict(
                 labels=labels, of=criterion.of, over=other, seeds=len(one),
                 mean=round(float(np.mean(one - base)), 2), bound=low,
-                above=criterion.above,
+                above=criterion.above, relative=criterion.relative,
                 met=None if low is None else low > criterion.above))
     return rows
 
 
 def print_tables(report, metrics, console):
     """The report's tables in the terminal."""
-    from rich.table import Table
     for metric in metrics:
-        table = Table('labels', 'start of the fine-tuning', metric, 'std',
-                      'each seed', title=f'{metric}, test')
-        for row in report['results']:
-            values = row[metric]
-            spread = f'{np.std(values, ddof=1):.1f}' if len(values) > 1 \
-                else ''
-            table.add_row(str(row['labels']), NAMES[row['arm']],
-                          f'{np.mean(values):.1f}', spread,
-                          ' '.join(f'{value:.1f}' for value in values))
-        console.print(table)
-        table = Table('labels', 'of', 'over', 'seeds', 'points',
-                      '95 % interval', title=f'{metric}, paired differences')
-        for row in report['differences']:
-            if row['metric'] == metric:
-                table.add_row(
-                    str(row['labels']), NAMES[row['of']], NAMES[row['over']],
-                    str(row['seeds']), f'{row["mean"]:+.1f}',
-                    interval_text(row['interval']))
-        console.print(table)
+        print_scores(report['results'], metric, console)
+        print_differences(report['differences'], metric, console)
+    print_decisions(report['decided'], console)
+
+
+def print_scores(results, metric, console):
+    """The table of all scores.
+
+    Args:
+        results (list[dict]): Of each number of labels and arm.
+        metric (str): What is shown.
+        console (rich.console.Console): Where to print.
+    """
+    from rich.table import Table
+    table = Table('labels', 'start of the fine-tuning', metric, 'std',
+                  'each seed', title=f'{metric}, test')
+    for row in results:
+        values = row[metric]
+        spread = f'{np.std(values, ddof=1):.1f}' if len(values) > 1 else ''
+        table.add_row(str(row['labels']), NAMES[row['arm']],
+                      f'{np.mean(values):.1f}', spread,
+                      ' '.join(f'{value:.1f}' for value in values))
+    console.print(table)
+
+
+def print_differences(rows, metric, console):
+    """The table of the paired differences, alike."""
+    from rich.table import Table
+    table = Table('labels', 'of', 'over', 'seeds', 'points', '95 % interval',
+                  title=f'{metric}, paired differences')
+    for row in rows:
+        if row['metric'] == metric:
+            table.add_row(
+                str(row['labels']), NAMES[row['of']], NAMES[row['over']],
+                str(row['seeds']), f'{row["mean"]:+.1f}',
+                interval_text(row['interval']))
+    console.print(table)
+
+
+def print_decisions(rows, console):
+    """The table of what decides."""
+    from rich.table import Table
     table = Table('labels', 'of', 'over the better of', 'seeds', 'gain',
                   '95 % above', 'wanted above', 'met',
                   title='what decides, one-sided')
-    for row in report['decided']:
+    for row in rows:
         table.add_row(
             str(row['labels']), row['of'], row['over'], str(row['seeds']),
             f'{row["mean"]:+.1f}', *([''] if row['bound'] is None else
                                      [f'{row["bound"]:+.1f}']),
-            f'{row["above"]:+.1f}',
+            f'{row["above"]:+.1f}{" %" if row["relative"] else ""}',
             {None: '', True: 'yes', False: 'no'}[row['met']])
     console.print(table)
 
 
-def draw(results, metrics, study):
-    """Scores by arm and number of labels: a bar for the mean, dots."""
+def draw(results, metrics, path, title):
+    """Scores by arm and number of labels: a bar for the mean, dots.
+
+    Args:
+        results (list[dict]): Of each number of labels and arm.
+        metrics (Sequence[str]): A row of panels for each.
+        path (Path): Of the picture.
+        title (Callable): Names a panel, given the labels.
+    """
     from matplotlib.figure import Figure
     numbers = list(dict.fromkeys(row['labels'] for row in results))
     figure = Figure(figsize=(9, 4 * len(metrics)), layout='constrained')
     grid = figure.subplots(len(metrics), len(numbers), squeeze=False)
     for metric, panels in zip(metrics, grid):
-        for axes, labels in zip(panels, numbers):
-            rows = [row for row in results
-                    if row['labels'] == labels]
+        for axes, number in zip(panels, numbers):
+            rows = [row for row in results if row['labels'] == number]
             for place, row in enumerate(rows):
                 colour, values = COLOURS[row['arm']], row[metric]
                 axes.hlines(place, min(values), max(values), color=colour,
@@ -168,7 +199,6 @@ def draw(results, metrics, study):
                           markersize=18, markeredgewidth=3)
             axes.set_yticks(range(len(rows)), [row['arm'] for row in rows])
             axes.invert_yaxis()
-            axes.set(title=f'labels: {labels} {study.labels_of}',
-                     xlabel=f'{metric}, %')
+            axes.set(title=title(number), xlabel=f'{metric}, %')
             axes.spines[['top', 'right']].set_visible(False)
-    figure.savefig(study.out / 'report.png', dpi=120)
+    figure.savefig(path, dpi=120)

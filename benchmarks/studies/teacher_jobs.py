@@ -5,6 +5,8 @@ from pathlib import Path
 from benchmarks.lib.plan import tool
 from benchmarks.studies.training import Training
 
+FILL = 'analysis_tools/fill_bank'
+
 
 class GivenDPM:
     """A diffusion model that is there: a job that is done.
@@ -49,34 +51,32 @@ class FilledBank:
     def __init__(self, study, name, cfg, before):
         self.study, self.name, self.cfg, self.before = study, name, cfg, before
         self.key, self.weights = before.key, cfg.model.teacher.bank
+        self._job = [before.key], study.portable(cfg), [FILL]
+        self._key = study.key(*self._job)
 
     @property
     def is_finished(self):
         return self.study.finished(self.name, self._key) is not None
 
-    @property
-    def _key(self):
-        return self.study.key([self.key], self.study.portable(self.cfg),
-                              ['analysis_tools/fill_bank'])
-
     def result(self):
+        inputs, text, tools = self._job
+
         def run():
             self.before.result()
             path = str(self.study.jobs / f'{self.name}.py')
             self.cfg.dump(path)
-            tool('analysis_tools/fill_bank')([path, '--batch-size', '512'])
+            tool(FILL)([path, '--batch-size', '512'])
 
-        return self.study.once(
-            self.name, 'bank', [self.key], run, self.study.portable(self.cfg),
-            ['analysis_tools/fill_bank'])[0]
+        return self.study.once(self.name, 'bank', inputs, run, text, tools)[0]
 
 
-def choose_tap(cfg, val):
+def choose_tap(cfg, val, steps):
     """Ask whether it will pay, and at which tap.
 
     Args:
         cfg (Config): Of a stage 1 whose policy is reinforced.
         val (dict): Config of the validation images.
+        steps (int): Of its trainings from scratch.
 
     Returns:
         dict: What :func:`will_it_pay` answers.
@@ -85,9 +85,9 @@ def choose_tap(cfg, val):
     from mmengine.runner import set_random_seed
 
     from repfusion_mm.analysis.will_it_pay import will_it_pay
-    init_default_scope('mmpretrain')
+    init_default_scope(cfg.default_scope)
     set_random_seed(0)
-    return will_it_pay(cfg, val=val, device=device())
+    return will_it_pay(cfg, val=val, steps=steps, device=device())
 
 
 def probe_times(cfg, dataset, tap, timesteps):
@@ -108,7 +108,7 @@ def probe_times(cfg, dataset, tap, timesteps):
     from repfusion_mm.analysis.look import look
     from repfusion_mm.analysis.looked_images import view_images
     from repfusion_mm.registry import DATASETS, MODELS
-    init_default_scope('mmpretrain')
+    init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     model.teacher.init_weights()
     model.to(device())

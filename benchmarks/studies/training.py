@@ -1,9 +1,10 @@
 """A job of a study: a training by a config, and the test of its weights."""
 import gc
-import json
 import os
 
 import torch
+
+from benchmarks.lib.policy import read_policy
 
 
 class Training:
@@ -20,14 +21,14 @@ class Training:
         before (Training, optional): What it starts from.
         split (str, optional): What the weights are tested on, and thrown away
             then.
-        show (str, optional): Split whose predictions are saved as pictures,
-            in the job's folder ``show``.
+        shown (str, optional): Split whose predictions are drawn, into the
+            job's folder ``show``.
     """
 
     def __init__(self, study, name, stage, cfg, before=None, split=None,
-                 show=None):
+                 shown=None):
         self.study, self.name, self.stage, self.cfg = study, name, stage, cfg
-        self.before, self.split, self.show = before, split, show
+        self.before, self.split, self.shown = before, split, shown
         if split is not None:
             cfg.test_cfg = dict()
             for key, value in study.evaluation(split).items():
@@ -96,11 +97,11 @@ class Training:
 
         scores = {metric: round(float(study.score(test(part))), 2)
                   for metric, part in study.parts(self.split).items()}
-        if self.show:
-            test(self.show, '--show-dir',
-                 str((work_dir / 'show').absolute()))
+        if self.shown:
+            test(self.shown, '--show-dir', str((work_dir / 'show').absolute()))
         os.remove(self.weights)
-        return dict(scores, stage_1=stage_1) if stage_1 else scores
+        drawn = stage_1 or drawn_times(work_dir)
+        return dict(scores, stage_1=drawn) if drawn else scores
 
 
 def drawn_times(folder):
@@ -113,29 +114,11 @@ def drawn_times(folder):
         dict: ``mean_t``, ``histogram``, and ``looked_t``, ``seconds_of_look``
         and ``share_of_look`` where it looked; empty for other trainings.
     """
-    found, steps, look = {}, folder / 'time_steps.jsonl', folder / 'look.json'
-    if steps.exists():
-        last = json.loads(steps.read_text().splitlines()[-1])
-        found = {key: last[key] for key in ('mean_t', 'histogram')}
-    if look.exists():
-        record = json.loads(look.read_text())
-        found.update(looked_t=record['chosen_t'],
-                     seconds_of_look=record['seconds'],
-                     share_of_look=record['share_of_passes'])
+    look, steps = read_policy(folder)
+    found = {key: steps[-1][key] for key in ('mean_t', 'histogram')} \
+        if steps else {}
+    if look:
+        found.update(looked_t=look['chosen_t'],
+                     seconds_of_look=look['seconds'],
+                     share_of_look=look['share_of_passes'])
     return found
-
-
-def portable(cfg, places):
-    """A config's text without the paths of one machine.
-
-    Args:
-        cfg (Config): Any.
-        places (dict[str, str]): What stands for each path.
-
-    Returns:
-        str: JSON.
-    """
-    text = json.dumps(cfg.to_dict(), sort_keys=True, default=str)
-    for path, name in sorted(places.items(), key=lambda item: -len(item[0])):
-        text = text.replace(path, name)
-    return text

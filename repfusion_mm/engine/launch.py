@@ -8,6 +8,7 @@ import os
 import subprocess
 import time
 import warnings
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Optional
 
@@ -99,13 +100,28 @@ def start_gloo_on_cpu(cfg: Any) -> None:
         raise ValueError(f'`sync_bn` is {cfg.sync_bn!r}, but synchronised '
                          'batch norms need GPUs; on a CPU add `--cfg-options '
                          'sync_bn=None`')
-    torch.distributed.init_process_group('gloo')
+    torch.distributed.init_process_group(
+        'gloo', timeout=distributed_timeout(cfg))
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',
         'broadcast_buffers': False,
         'find_unused_parameters': cfg.get('find_unused_parameters', False),
         **cfg.get('model_wrapper_cfg', {}),
         'device_ids': None}
+
+
+def distributed_timeout(cfg: Any) -> Optional[timedelta]:
+    """How long a process waits for another one, before it is an error.
+
+    Args:
+        cfg (Config): The run's config: ``env_cfg.dist_cfg.timeout``, in
+            seconds.
+
+    Returns:
+        timedelta, optional: None if it says nothing, for torch's own.
+    """
+    seconds = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    return None if seconds is None else timedelta(seconds=seconds)
 
 
 def pin_for_gpus_only(cfg: Any) -> None:

@@ -64,6 +64,17 @@ class DeferLogHook(Hook):
                     for logger in self._loggers):
             self._hand_over(runner)
 
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Let the checkpoint hold the losses of all steps so far.
+
+        Args:
+            runner (Runner): The runner.
+            checkpoint (dict): What is about to be written.
+        """
+        if bare_model(runner).unlogged:
+            self._hand_over(runner)
+            checkpoint['message_hub'] = runner.message_hub.state_dict()
+
     def after_train(self, runner) -> None:
         """Have the model return its losses again.
 

@@ -4,10 +4,11 @@ import os.path as osp
 from typing import Optional, Sequence
 
 import torch
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from repfusion_mm.engine.resuming.atomic_write import write_atomically
 from repfusion_mm.models.distillers.part_checks import check_channels
 from repfusion_mm.models.utils.compiling import check_accumulation
 from repfusion_mm.models.utils.nearest import nearest
@@ -76,6 +77,17 @@ class TimeSamplerHook(Hook):
             Schedule(**schedule) for schedule in schedules]
         self.interval = interval
         self._first_step: list = []  # hooks that look at it
+        self._resumed: dict = {}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Read what has been counted since the last record.
+
+        Args:
+            runner (Runner): Loads a checkpoint.
+            checkpoint (dict): What it has read.
+        """
+        if runner._resume:
+            self._resumed = checkpoint.get('time_steps', {})
 
     def before_train(self, runner) -> None:
         """Check the run and find where the schedules start.
@@ -109,6 +121,9 @@ class TimeSamplerHook(Hook):
         self._counts = torch.zeros(HISTOGRAM_BINS, dtype=torch.float64,
                                    device=next(model.parameters()).device)
         self._sum = torch.zeros_like(self._counts[0])
+        if self._resumed and is_main_process():  # whose they are
+            self._counts += self._resumed['counts'].to(self._counts)
+            self._sum += self._resumed['sum'].to(self._sum)
         self._forget_later_records(runner)
         look_first(runner)
 
@@ -177,6 +192,8 @@ class TimeSamplerHook(Hook):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep weights that are not finite out of the checkpoint.
 
+        What has been counted since the last record is written into it.
+
         Args:
             runner (Runner): The runner.
             checkpoint (dict): What is about to be written.
@@ -186,6 +203,8 @@ class TimeSamplerHook(Hook):
         """
         bare_model(runner).finite.wait()
         self._finite_weights.check(checkpoint)
+        checkpoint['time_steps'] = dict(counts=self._counts.cpu(),
+                                        sum=self._sum.cpu())
 
     def after_train(self, runner) -> None:
         """Hear of the last steps' losses, too.
@@ -208,8 +227,7 @@ class TimeSamplerHook(Hook):
             lines = [line for line in file  # a killed run leaves half a line
                      if line.endswith('\n')
                      and json.loads(line)['iter'] <= runner.iter]
-        with open(path, 'w') as file:
-            file.writelines(lines)
+        write_atomically(path, ''.join(lines).encode())
 
     @master_only
     def _record(self, runner, model) -> None:

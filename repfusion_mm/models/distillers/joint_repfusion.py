@@ -9,6 +9,7 @@ from repfusion_mm.registry import MODELS
 from ..labels import note_labelled
 from ..utils.building import build_part
 from .distiller import Distiller
+from .gradient_balance import balanced_taps, check_balance
 from .loaded_weights import PARTS, refuse_foreign, take_as_task
 from .student import prepare_student
 from .task_heads import ignore_index_of, mask_classes_of
@@ -51,6 +52,11 @@ class JointRepFusion(Distiller):
         distill_weight (float): Factor of the feature losses beside the task's
             losses. :class:`TimeSamplerHook` can change it over training.
             Defaults to 1.
+        balance (bool): Whether ``distill_weight`` counts in gradients and not
+            in losses: at each student tap the distillation then pulls that
+            many times as hard as the task, whatever the scales of their
+            losses (:func:`balance`). Taps are then modules. Defaults to
+            False.
         data_preprocessor (dict, optional): For the task, if its config has
             none. The Runner passes the top-level one here. Defaults to None.
         channel_order (str): Order of the channels that the student sees,
@@ -104,6 +110,7 @@ class JointRepFusion(Distiller):
                  reward: Optional[dict] = None,
                  regressor: Optional[dict] = None,
                  distill_weight: float = 1.,
+                 balance: bool = False,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
                  raw_image: Optional[dict] = None,
@@ -126,6 +133,7 @@ class JointRepFusion(Distiller):
                              'expected a number of at least 0')
         self.task = task
         self.distill_weight = distill_weight
+        self.balance = balance
         self._ignore_index = ignore_index_of(task)
         self._no_teacher: Optional[Exception] = None
         try:
@@ -133,6 +141,8 @@ class JointRepFusion(Distiller):
                                     reward, regressor, task.extract_feat,
                                     config)
             self._check_ignore_index()
+            if balance:
+                check_balance(self.taps.paths, regressor)
             prepare_student(self, task.backbone, 'backbone.')
         except FileNotFoundError as error:
             self._no_teacher = error
@@ -177,13 +187,16 @@ class JointRepFusion(Distiller):
             raise self._no_teacher
         # the same as in stage 1
         view = self.teachers_view(inputs, data_samples)
-        features, student = self.student_features(
-            self.task, inputs, self.task.extract_feat)
+        paths = self.taps.paths if self.balance else ()
+        with balanced_taps(self.task, paths, self.distill_weight) as balanced:
+            features, student = self.student_features(
+                self.task, inputs, self.task.extract_feat)
+        student.update(balanced)
         losses = self.feature_losses(view, student)
         policy = self.policy_losses(view, student, data_samples, losses)
         del view, student  # memory that the task can have
         for name in losses:
-            if name.startswith('loss_feature'):
+            if name.startswith('loss_feature') and not self.balance:
                 losses[name] = losses[name] * self.distill_weight
         losses.update(policy)
         # and the task

@@ -27,8 +27,13 @@ def config():
 
 @pytest.fixture
 def digest(package, config):
-    from benchmarks.lib.code_digest import code_digest
-    return lambda *scripts: code_digest(config, *scripts)
+    from benchmarks.lib import code_digest
+
+    def new_process(*scripts):
+        code_digest._text.cache_clear()
+        return code_digest.code_digest(config, *scripts)
+
+    return new_process
 
 
 def edit(path, old, new):
@@ -70,6 +75,14 @@ def test_code_that_is_not_used(package, digest, path):
     first = digest()
     append(package / path, '\nNEW = 1\n')
     assert digest() == first
+
+
+def test_edited_while_it_runs(package, config):
+    """A process has the code that it read first, and keeps its keys."""
+    from benchmarks.lib.code_digest import code_digest
+    first = code_digest(config)
+    append(package / 'registry.py', '\nNEW = 1\n')
+    assert code_digest(config) == first
 
 
 def test_no_module_of_another_copy(package, digest):

@@ -41,3 +41,11 @@ def test_one_seed_has_no_interval(module):
 def test_text(module):
     assert module.interval_text([-0.25, 13.04]) == '-0.2 to +13.0'
     assert module.interval_text(None) == ''
+
+
+def test_same_seeds(module):
+    one = dict(seeds=[3, 1, 2], nme=[30., 10., 20.])
+    other = dict(seeds=[2, 4, 3], nme=[21., 41., 31.])
+    assert module.same_seeds(one, other, 'nme') == [[20., 30.], [21., 31.]]
+    assert module.same_seeds(one, dict(seeds=[9], nme=[1.]), 'nme') == [
+        [], []]

@@ -271,3 +271,17 @@ def test_a_job_is_locked_while_it_is_looked_up_and_run(module, tmp_path,
     assert locked == [True, True, True]
     try_lock()
     assert not locked[-1]
+
+
+def test_a_finished_job_needs_no_lock(module, tmp_path):
+    """Many processes ask for one at once, and none of them waits."""
+    job, plan = Job(7), module.Plan(tmp_path)
+    plan.waits = False
+    with module.locked(plan.jobs / 'name.lock'):
+        with pytest.raises(BlockingIOError):
+            plan.once('name', 'stage', [], job)
+    assert not job.runs
+    plan.once('name', 'stage', [], job)
+    with module.locked(plan.jobs / 'name.lock'):
+        assert plan.once('name', 'stage', [], job)[0] == 7
+    assert job.runs == 1

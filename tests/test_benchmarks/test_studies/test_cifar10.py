@@ -70,6 +70,18 @@ def test_splits(module, data, tmp_path):
             assert sorted(numbers) == wanted
 
 
+def test_other_images_are_decoded_anew(make, data):
+    """In the same folder; and they are what every job depends on."""
+    study = make()
+    assert make().inputs == study.inputs
+    before = np.load(study.annotations('test'))['labels']
+    (data / 'test' / 'frog' / '0001.png').unlink()
+    other = make()
+    assert other.inputs != study.inputs
+    after = np.load(other.annotations('test'))['labels']
+    assert len(before) == 40 and len(after) == 39
+
+
 @pytest.mark.parametrize('split', ['train', 'test'])
 def test_missing_class(module, data, tmp_path, split):
     for path in (data / split / 'frog').iterdir():
@@ -160,9 +172,54 @@ def test_long_scratch_has_the_steps_of_both_stages(make):
         job.cfg.train_cfg.max_iters + job.before.cfg.train_cfg.max_iters
 
 
+def test_what_sees_no_labels(make, monkeypatch):
+    study = make()
+    monkeypatch.setattr(study.args, 'dpm', None)
+    dataset = study.dpm.cfg.train_dataloader.dataset.to_dict()
+    assert set(labels_of(dataset)) == {-1} and len(labels_of(dataset)) == 80
+
+
+def test_the_classifier_has_the_same_labels(make):
+    job = tuned(make(), 'classifier')
+    teacher = job.before.before
+    assert teacher.cfg.train_dataloader.dataset == \
+        job.cfg.train_dataloader.dataset
+
+
+@pytest.mark.parametrize('job', ['dpm', 'uniform', 'classifier', 'scratch'])
+def test_colours(make, monkeypatch, job):
+    """A red image is red to whoever looks at it."""
+    import torch
+    from mmengine.dataset import default_collate
+    from mmengine.registry import init_default_scope
+    from mmpretrain.registry import DATASETS, MODELS
+
+    from repfusion_mm.models.utils.building import preprocessor_config
+    from repfusion_mm.models.utils.raw_images import raw_images
+    study = make()
+    if job == 'dpm':
+        monkeypatch.setattr(study.args, 'dpm', None)
+        cfg = study.dpm.cfg
+    else:
+        cfg = tuned(study, job)
+        cfg = (cfg.before or cfg).cfg
+    init_default_scope('mmpretrain')
+    image = DATASETS.build(study.images('test', False))[0]
+    chosen = cfg.model.get('data_preprocessor') or cfg.get(
+        'data_preprocessor')
+    preprocessor = MODELS.build(preprocessor_config(chosen))
+    inputs = preprocessor(default_collate([image]), True)['inputs']
+    seen = raw_images(inputs, preprocessor,
+                      cfg.model.get('channel_order', 'rgb'))
+    red = torch.as_tensor(image['inputs'])[0].float()
+    assert (red > 0).all()
+    assert (seen[0, 0] - red).abs().max() < 0.01
+    assert seen[0, 1:].abs().max() < 0.01
+
+
 # --- choices ----------------------------------------------------------------
 def test_choices(make, monkeypatch):
-    from benchmarks.studies.study import SELECTION_SEED
+    from benchmarks.studies.task_study import SELECTION_SEED
     from benchmarks.studies.training import Training
     study, scores = make(), {}
 
@@ -205,7 +262,9 @@ def test_what_others_do_is_not_waited_for():
     from benchmarks.studies.run import Queue
     needed, spare = [Job(), Job(2), Job()], [Job(), Job()]
     waits = []
-    Queue(sleep=waits.append).finish(needed, spare)
+    lefts = []
+    Queue(sleep=waits.append).finish(needed, spare, lefts.append)
+    assert lefts == [3, 2, 1, 0]  # told as each of them ends
     assert all(job.is_finished for job in needed)
     assert spare[0].is_finished and not waits
     Queue(sleep=waits.append).finish([Job(2)])

@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
+
+from benchmarks.studies.study import MIDDLES
 
 ROOT = Path(__file__).resolve().parents[3]
 STUDIES = dict(camvid='CamVid', faces='Faces')
@@ -20,7 +21,7 @@ def write_camvid(folder, train=8, test=6):
     rng = np.random.default_rng(0)
     for split, names in (
             ('train', [f'0001TP_{i}' for i in range(train)]),
-            ('val', ['0016E5_0', '0016E5_1']),
+            ('val', [f'0016E5_{i}' for i in range(4)]),
             ('test', [f'0001TP_{100 + i}' for i in range(2)]
              + [f'Seq05VD_{i}' for i in range(test - 2)])):
         for kind in ('images', 'annotations'):
@@ -70,29 +71,26 @@ def module(name):
     return importlib.import_module(f'benchmarks.studies.{name}')
 
 
-class Fits(list):
-    """Stands for Study.fit: keeps the configs and trains nothing."""
-
-    def __call__(self, name, stage, cfg, test_split=None, after='',
-                 show=None):
-        self.append(SimpleNamespace(name=name, stage=stage, cfg=cfg,
-                                    split=test_split, after=after, show=show))
-        weights = f'/nowhere/{name}/iter_1.pth'
-        return (weights if test_split is None else [{}, weights]), \
-            f'key of {name}'
-
-    def last(self, stage):
-        return [one for one in self if one.stage == stage][-1]
-
-
 @pytest.fixture
-def study(name, module, tmp_path, monkeypatch):
+def study(name, module, tmp_path):
+    """One whose diffusion model, tap and probe are there."""
     WRITE[name](tmp_path / 'data')
-    args = module.parse_args(['--data', str(tmp_path / 'data'), '--out',
-                              str(tmp_path / 'out'), '--labels', '25'])
+    dpm = tmp_path / 'dpm' / 'unet'
+    dpm.mkdir(parents=True)
+    (dpm / 'config.json').write_text('{}')
+    args = module.parse_args([
+        '--data', str(tmp_path / 'data'), '--out', str(tmp_path / 'out'),
+        '--dpm', str(dpm.parent), '--labels', '2', '4'])
     study = getattr(module, STUDIES[name])(args)
-    study.fit = Fits()
+    study.__dict__.update(
+        tap=dict(tap='mid_block.resnets.1'),
+        _probe=dict(score=[t == 275 for t in MIDDLES]))
     return study
+
+
+def tuned(study, arm, labels=2, seed=7, budget='finetune', **choice):
+    return study.finetune(arm, labels, seed, lr=0.001, budget=budget,
+                          **choice)
 
 
 def build(dataset, scope):
@@ -171,109 +169,127 @@ def test_missing_identity(tmp_path, monkeypatch):
 
 # --- a fair comparison ------------------------------------------------------
 def test_same_batches_and_budgets(study):
-    stages = {}
-    for arm in ('scratch', 'fixed', 'reinforced'):
-        study.finetune(arm, 25, 7, choice=50 if arm == 'fixed' else None)
-        for stage in ('distill', 'finetune'):
-            if (arm, stage) != ('scratch', 'distill'):
-                stages.setdefault(stage, []).append(
-                    study.fit.last(stage).cfg)
-    for stage, cfgs in stages.items():
-        for cfg in cfgs[1:]:
-            for key in ('train_dataloader', 'train_cfg', 'optim_wrapper',
-                        'param_scheduler', 'randomness', 'test_dataloader',
-                        'data_preprocessor'):
-                assert cfg.get(key) == cfgs[0].get(key), (stage, key)
+    jobs = [tuned(study, arm, t=75 if arm == 'fixed' else None)
+            for arm in ('scratch', 'fixed', 'uniform', 'reinforced')]
+    for cfg in [job.cfg for job in jobs[1:]]:
+        for key in ('train_dataloader', 'train_cfg', 'optim_wrapper',
+                    'param_scheduler', 'randomness', 'test_dataloader',
+                    'data_preprocessor'):
+            assert cfg.get(key) == jobs[0].cfg.get(key), key
+    firsts = [job.before.cfg for job in jobs[1:]]
+    for cfg in firsts[1:]:
+        for key in ('train_cfg', 'optim_wrapper', 'param_scheduler'):
+            assert cfg[key] == firsts[0][key], key
     # stage 2 differs in the checkpoint that it starts from alone
     models, starts = [], []
-    for cfg in stages['finetune']:
-        model = copy.deepcopy(cfg.model.to_dict())
+    for job in jobs:
+        model = copy.deepcopy(job.cfg.model.to_dict())
         student = model['backbone'].get('backbone_cfg', model['backbone'])
         starts.append(student.pop('init_cfg', None))
         models.append(model)
-    assert models[0] == models[1] == models[2]
-    assert starts[0] is None and starts[1] != starts[2]
+    assert models[0] == models[1] == models[2] == models[3]
+    assert starts[0] is None
+    assert [start['checkpoint'] for start in starts[1:]] == [
+        job.before.weights for job in jobs[1:]]
     # and the student of stage 1 is that of stage 2
-    for cfg in stages['distill']:
+    for cfg in firsts:
         assert cfg.model.backbone.to_dict() == dict(
             student, type=cfg.model.backbone.type)
 
 
 def test_as_many_steps_as_both_stages(study):
-    study.finetune('reinforced', 25, 7)
-    steps = sum(study.fit.last(stage).cfg.train_cfg.max_iters
-                for stage in ('distill', 'finetune'))
+    job = tuned(study, 'reinforced')
+    steps = sum(one.cfg.train_cfg.max_iters for one in (job, job.before))
     for arm in ('scratch_long', 'joint'):
-        study.finetune(arm, 25, 7, choice=1. if arm == 'joint' else None)
-        assert study.fit.last('finetune').cfg.train_cfg.max_iters == steps
+        assert tuned(study, arm, budget='both').cfg.train_cfg.max_iters == \
+            steps
+
+
+def told_images(dataset, scope, ignore=()):
+    """Paths of all images, and how often each labelled one is drawn."""
+    from repfusion_mm.models.labels import labelled_mask
+    dataset = build(dataset, scope)
+    told = labelled_mask([dataset[i]['data_samples']
+                          for i in range(len(dataset))])
+    paths = [dataset.get_data_info(i)['img_path']
+             for i in range(len(dataset))]
+    return paths, [paths[i] for i in np.flatnonzero(told)]
 
 
 def test_same_labels_everywhere(name, study):
-    from repfusion_mm.models.labels import labelled_mask
     scope = dict(camvid='mmseg', faces='mmpose')[name]
-    study.finetune('scratch', 25, 7)
-    tuned = build(study.fit.last('finetune').cfg.train_dataloader.dataset,
-                  scope)
-    wanted = {tuned.get_data_info(i)['img_path'] for i in range(len(tuned))}
-    assert len(wanted) == round(study.num_train / 4)
-    for arm, stage in (('fixed', 'distill'), ('joint', 'finetune')):
-        study.finetune(arm, 25, 7, choice=50 if arm == 'fixed' else 1.)
-        mixed = build(study.fit.last(stage).cfg.train_dataloader.dataset,
-                      scope)
-        told = labelled_mask([mixed[i]['data_samples']
-                              for i in range(len(mixed))])
-        shown = {mixed.get_data_info(i)['img_path']
-                 for i in np.flatnonzero(told)}
-        assert shown == wanted
-        share = study.joint_share if arm == 'joint' else study.labelled_share
-        assert abs(float(told.float().mean()) - share) < 0.15
-        assert len({mixed.get_data_info(i)['img_path']
-                    for i in range(len(mixed))}) == study.num_train
+    job = tuned(study, 'reinforced')
+    _, wanted = told_images(job.cfg.train_dataloader.dataset, scope)
+    assert len(set(wanted)) == 2
+    for cfg, share in ((job.before.cfg, study.labelled_share),
+                       (tuned(study, 'joint').cfg, 0.5)):
+        paths, told = told_images(cfg.train_dataloader.dataset, scope)
+        assert set(told) == set(wanted)
+        assert abs(len(told) / len(paths) - share) < 0.15
+        assert len(set(paths)) == study.num_train
+
+
+def test_what_needs_no_labels_sees_none(name, study):
+    scope = dict(camvid='mmseg', faces='mmpose')[name]
+    for arm, choice in (('t0', {}), ('uniform', {}), ('fixed', dict(t=75))):
+        two, four = (tuned(study, arm, labels, **choice)
+                     for labels in (2, 4))
+        assert two.before is four.before and two.key != four.key
+    paths, told = told_images(two.before.cfg.train_dataloader.dataset, scope)
+    assert not told and len(paths) == study.num_train
+
+
+def test_joint_sees_as_many_labels_a_step(study):
+    batches = [tuned(study, arm).cfg.train_dataloader.batch_size
+               for arm in ('scratch', 'joint')]
+    assert batches[1] == 2 * batches[0]  # half of them unlabelled
+
+
+def test_labels_of_validation_are_where_the_image_is(name, study):
+    """Whatever the test wants, a probe reads them from the input."""
+    scope = dict(camvid='mmseg', faces='mmpose')[name]
+    sample = build(study.val_images(), scope)[0]
+    shape = tuple(sample['inputs'].shape[1:])
+    if name == 'camvid':
+        assert tuple(sample['data_samples'].gt_sem_seg.data.shape[1:]) == shape
+        assert shape == study.size['scale'][::-1]
+    else:
+        points = sample['data_samples'].gt_instances.transformed_keypoints
+        assert shape == (64, 64) and points.min() >= 0 and points.max() < 64
 
 
 def test_models_are_built(study):
     from mmengine.registry import MODELS, DefaultScope
-    for arm, choice in (('reinforced', None), ('joint', 0.1)):
-        study.finetune(arm, 25, 7, choice=choice)
-        for one in study.fit:
-            cfg = copy.deepcopy(one.cfg)
-            if 'teacher' in cfg.model:
-                cfg.model.teacher.update(
-                    pretrained=None, config={
-                        key: value
-                        for key, value in study.size['denoiser'].items()
-                        if key != '_delete_'})
-            if cfg.model.get('backbone', {}).get('init_cfg'):
-                cfg.model.backbone.init_cfg = None
-            defaults = {key: cfg[key] for key in ('data_preprocessor', )
-                        if key in cfg and key not in cfg.model}
-            with DefaultScope.overwrite_default_scope(cfg.default_scope):
-                MODELS.build(cfg.model, default_args=defaults)
+    job = tuned(study, 'reinforced')
+    for one in (job, job.before, tuned(study, 'constant').before,
+                tuned(study, 'joint')):
+        cfg = copy.deepcopy(one.cfg)
+        if 'teacher' in cfg.model:
+            cfg.model.teacher.update(
+                pretrained=None, config={
+                    key: value
+                    for key, value in study.size['denoiser'].items()
+                    if key != '_delete_'})
+        if cfg.model.get('backbone', {}).get('init_cfg'):
+            cfg.model.backbone.init_cfg = None
+        defaults = {key: cfg[key] for key in ('data_preprocessor', )
+                    if key in cfg and key not in cfg.model}
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            MODELS.build(cfg.model, default_args=defaults)
 
 
 def test_jobs_depend_on_what_they_start_from(study):
-    study.finetune('reinforced', 25, 7)
-    distilled = study.fit.last('distill')
-    assert distilled.after == 'key of dpm'
-    assert study.fit.last('finetune').after == f'key of {distilled.name}'
-    study.finetune('joint', 25, 7, choice=0.1)
-    assert study.fit.last('finetune').cfg.model.distill_weight == 0.1
-    assert study.fit.last('finetune').after == 'key of dpm'
+    job = tuned(study, 'reinforced')
+    assert job._inputs == [job.before.key]
+    assert job.before._inputs == [study.dpm.key]
+    assert tuned(study, 'joint')._inputs == [study.dpm.key]
 
 
 def test_pictures_of_the_first_seed(study):
-    for seed, show in ((study.args.first_seed, 'pictures'), (3, None)):
-        study.finetune('scratch', 25., seed)
-        assert study.fit.last('finetune').show == show
-
-
-def test_lower_is_better(study, monkeypatch):
-    scores = {10: 5., 50: 3., 200: 4.}
-    monkeypatch.setattr(study, 'finetune', lambda arm, percent, seed, split,
-                        choice: {study.metric: scores[choice]})
-    best, tried = study.best_choice('fixed', 25)
-    assert tried == scores
-    assert best == (10 if study.higher_is_better else 50)
+    first = study.args.first_seed
+    for labels, seed, shown in ((2, first, 'pictures'), (4, first, None),
+                                (2, first + 1, None)):
+        assert tuned(study, 'scratch', labels, seed).shown == shown
 
 
 def test_help(name):
@@ -282,40 +298,25 @@ def test_help(name):
         capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     text = ' '.join(done.stdout.split())
-    assert '--labels' in text and 'default: 6.25 25.0 100.0' in text
+    wanted = dict(camvid='masks that are labelled, or "all" (default: 12 23)',
+                  faces='annotated faces that are labelled, or "all" '
+                  '(default: 27 54)')[name]
+    assert wanted in text
 
 
 # --- all of it --------------------------------------------------------------
-WHOLE = """
-import sys
-from benchmarks.studies import NAME as study
-from benchmarks.studies.percent_study import run_study
-
-small = dict(iters=2, batch=4, lr=1e-3)
-study.SIZES['smoke'].update(
-    dpm=dict(small, ema=0.1), finetune=small, distill=small, fixed_t=[10, 50],
-    joint_weight=[1., 0.1],
-    student=dict(stem_channels=8, base_channels=8, strides=(1, 2, 2, 1)),
-    **({'width': 0.125} if 'NAME' == 'camvid' else {}),
-    denoiser=dict(
-        _delete_=True, sample_size=64, layers_per_block=1,
-        block_out_channels=(8, 8, 16), norm_num_groups=4,
-        attention_head_dim=8, down_block_types=('DownBlock2D', ) * 3,
-        up_block_types=('UpBlock2D', ) * 3))
-run_study(study.parse_args(sys.argv[1:]), study.CLASS, study.CLASS.pictures)
-"""
-
-
 @pytest.mark.slow
 def test_whole(name, tmp_path):
-    WRITE[name](tmp_path / 'data')
+    WRITE[name](tmp_path / 'data', train=24) if name == 'camvid' else \
+        WRITE[name](tmp_path / 'data', people=60)
 
     def run():
-        code = WHOLE.replace('NAME', name).replace('CLASS', STUDIES[name])
         done = subprocess.run(
-            [sys.executable, '-c', code, '--data', str(tmp_path / 'data'),
-             '--out', str(tmp_path / 'out'), '--labels', '50', '--seeds', '1',
-             '--threads', '1'],
+            [sys.executable, '-m', f'benchmarks.studies.{name}', '--data',
+             str(tmp_path / 'data'), '--out', str(tmp_path / 'out'),
+             '--size', 'toy', '--labels', '12', '--seeds', '1', '--threads',
+             '1', '--arms', 'scratch', 'scratch_long', 'fixed', 'reinforced',
+             'joint'],
             cwd=ROOT, env={**os.environ, 'PYTHONPATH': str(ROOT)},
             capture_output=True, text=True)
         log = tmp_path / 'out' / 'log.txt'
@@ -330,8 +331,11 @@ def test_whole(name, tmp_path):
         'scratch', 'scratch_long', 'fixed', 'reinforced', 'joint']
     metrics = {'mIoU', 'mIoU of Seq05VD'} if name == 'camvid' else {'NME'}
     for row in report['results']:
-        assert set(row) == {'labels_percent', 'arm', 'seeds', *metrics}
+        assert set(row) - {'stage_1'} == {'labels', 'arm', 'seeds', *metrics}
         assert np.isfinite([row[metric] for metric in metrics]).all()
+        # a look, and what was drawn then
+        assert ('stage_1' in row) == (row['arm'] not in (
+            'scratch', 'scratch_long'))
     assert {row['metric'] for row in report['differences']} == metrics
     assert cv2.imread(str(tmp_path / 'out/pictures.png')).std() > 0
     # nothing is left to be done

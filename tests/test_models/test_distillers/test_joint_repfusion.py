@@ -490,6 +490,52 @@ def test_pictures_are_no_masks(joint, batch):
         module.check_samples(data['data_samples'])
 
 
+@pytest.mark.parametrize('task', list(TASKS))
+def test_balanced(joint, batch, task):
+    """The backbone's gradient is that of the task, and of the distillation
+    by as much; the scale of its loss does not matter."""
+
+    def gradients(choose=None, **parts):
+        torch.manual_seed(0)
+        module = joint(task, time_sampler=dict(
+            type='repfusion_mm.FixedTime', t=50), **parts)
+        module.train()
+        fixed_statistics(module)
+        torch.manual_seed(1)
+        data = module.data_preprocessor(batch(task, [1, -1, 2]), True)
+        losses = module(**data, mode='loss')
+        kept = {name: loss for name, loss in losses.items()
+                if choose is None or
+                name.startswith('loss_feature') == choose}
+        module.parse_losses(kept)[0].backward()
+        return torch.cat([
+            parameter.grad.flatten()
+            for parameter in module.task.backbone.layer4.parameters()])
+
+    def connected(weight):
+        return [dict(student_tap='backbone.layer4', teacher_tap=TAP, loss=dict(
+            type='repfusion_mm.HintLoss', loss_weight=weight))]
+
+    parts = [gradients(choose) for choose in (False, True)]
+    one, other = (gradients(balance=True, distill_weight=0.5,
+                            connections=connected(weight))
+                  for weight in (1., 300.))
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-7)
+    pulled = one - parts[0]
+    # in the direction of the distillation alone
+    cosine = F.cosine_similarity(pulled, parts[1], dim=0)
+    assert cosine > 0.999 and not torch.allclose(one, parts[0])
+    torch.testing.assert_close(
+        gradients(balance=True, distill_weight=0.), parts[0])
+
+
+def test_balanced_output(joint):
+    with pytest.raises(ValueError, match="names 'out.0'"):
+        joint(balance=True, connections=[dict(
+            student_tap='out.0', teacher_tap=TAP,
+            loss=dict(type='repfusion_mm.HintLoss', pool=True))])
+
+
 def test_unknown_tap(joint):
     with pytest.raises(ValueError, match='layer5.*nearest.*backbone.layer4'):
         joint(connections=[dict(student_tap='backbone.layer5',

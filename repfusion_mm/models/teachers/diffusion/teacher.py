@@ -56,12 +56,9 @@ class DenoiserTeacher(FrozenTeacher):
         source.settle(on_meta.config, image_size, size_key)
         rows = source.settle_condition(condition, on_meta.config,
                                        condition_key)
-        zero = torch.zeros(1, dtype=torch.long, device='meta')
-        args, kwargs = source.arguments(zero, source.trial() if rows else {})
+        inputs, args, kwargs = trial_call(source, bool(rows))
         super().__init__(
-            on_meta, taps or [source.default_tap],
-            torch.empty(1, *source.input_shape, device='meta'), *args,
-            dtype=dtype, channels_last=channels_last, compile=compile,
+            on_meta, taps or [source.default_tap], inputs, *args, dtype=dtype, channels_last=channels_last, compile=compile,
             hidden=source.hidden, **kwargs)
         self.source = source
         self.num_draws = int(add_noise)
@@ -74,6 +71,11 @@ class DenoiserTeacher(FrozenTeacher):
         if rows:
             self.reads_labels = rows.reads_labels
             self.allows_label_leak = rows.allows_label_leak
+
+    @property
+    def is_told(self) -> bool:
+        """Whether the denoiser is told something beside t."""
+        return self._condition is not None
 
     @property
     def denoiser(self) -> Optional[nn.Module]:
@@ -249,3 +251,19 @@ class DenoiserTeacher(FrozenTeacher):
         labels = self.read_samples(data_samples)
         if labels is not None and labels.device.type == 'cpu':
             self._condition.check_labels(labels.tolist())
+
+
+def trial_call(source: Source, is_told: bool
+               ) -> Tuple[Tensor, tuple, Dict[str, Any]]:
+    """How a denoiser is called for one image, on the meta device.
+
+    Args:
+        source (Source): Of the denoiser, with its shapes settled.
+        is_told (bool): Whether it is told something beside t.
+
+    Returns:
+        tuple: As :meth:`DenoiserTeacher.call` gives it.
+    """
+    zero = torch.zeros(1, dtype=torch.long, device='meta')
+    args, kwargs = source.arguments(zero, source.trial() if is_told else {})
+    return torch.empty(1, *source.input_shape, device='meta'), args, kwargs

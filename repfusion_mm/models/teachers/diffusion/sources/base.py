@@ -123,6 +123,10 @@ class Source:
         denoiser.class_embedding = condition.embedding(
             denoiser.class_embedding.weight)
 
+    def build_encoder(self) -> Optional[nn.Module]:
+        """As :meth:`read_encoder`, on the meta device."""
+        return None
+
     def read_encoder(self) -> Optional[nn.Module]:
         """What turns images into what the denoiser looks at.
 

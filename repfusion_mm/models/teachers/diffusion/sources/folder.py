@@ -117,8 +117,7 @@ class LatentSource(FolderSource):
     def settle(self, config: Any,
                size: Optional[Union[int, Sequence[int]]], key: str) -> None:
         """As of :class:`Source`, by a trial of the autoencoder."""
-        with torch.device('meta'):
-            encoder = build_autoencoder(self.layout.files, self.autoencoder)
+        encoder = self.build_encoder()
         stride = self.stride(encoder)
         native = config.get('sample_size', self.native_size)
         if size is None and native is not None:
@@ -189,6 +188,11 @@ class LatentSource(FolderSource):
             config (Any): Of the denoiser.
         """
         self.grids = unet_grids(config, self.input_shape[-2:])
+
+    def build_encoder(self) -> nn.Module:
+        """As of :class:`Source`."""
+        with torch.device('meta'):
+            return build_autoencoder(self.layout.files, self.autoencoder)
 
     def read_encoder(self) -> nn.Module:
         """As of :class:`Source`."""

@@ -1,0 +1,1 @@
+"""A training that is interrupted ends as if it had not been."""
