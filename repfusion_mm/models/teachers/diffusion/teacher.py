@@ -58,7 +58,8 @@ class DenoiserTeacher(FrozenTeacher):
                                        condition_key)
         inputs, args, kwargs = trial_call(source, bool(rows))
         super().__init__(
-            on_meta, taps or [source.default_tap], inputs, *args, dtype=dtype, channels_last=channels_last, compile=compile,
+            on_meta, taps or [source.default_tap], inputs, *args, dtype=dtype,
+            channels_last=channels_last, compile=compile,
             hidden=source.hidden, **kwargs)
         self.source = source
         self.num_draws = int(add_noise)

@@ -79,8 +79,8 @@ class TextEncoders:
             kind = (self.index.get(part) or [None, None])[1] or (
                 'AutoTokenizer' if part.startswith('tokenizer') else
                 self._architecture(part))
-            options: Dict[str, Any] = {} if part.startswith('tokenizer') else dict(
-                torch_dtype=dtype)
+            options: Dict[str, Any] = {} \
+                if part.startswith('tokenizer') else dict(torch_dtype=dtype)
             if any('.fp16.' in name for name in names) and options and \
                     not any(name in names for name in (
                         'model.safetensors', 'pytorch_model.bin')):

@@ -39,9 +39,9 @@ class Family:
         self.scaled = scaled or (lambda inputs, t: inputs)
         self.image_tokens = image_tokens or (lambda path, output: output)
         self.grids = {h * w: (h, w) for h, w in grids}
-        self.teacher = dict(
+        self.teacher = dict(dict(
             type='repfusion_mm.DiffusionTeacher', pretrained=str(folder),
-            image_size=SIZE, **teacher)
+            image_size=SIZE), **teacher)
 
 
 def first(output):
@@ -50,16 +50,17 @@ def first(output):
     return output[0] if isinstance(output, tuple) else output
 
 
-def reference(family, inputs, t):
-    """What every module returns the last time that it is called."""
+def reference(family, inputs, t, calls=None):
+    """What every module returns, in the order of their last calls.
+
+    ``calls`` becomes a list of (path, whether it returns) as they come.
+    """
     found, handles = {}, []
-    family.calls, family.first_call, family.last_call = 0, {}, {}
+    calls = [] if calls is None else calls
 
     def keep(path, module, args, output):
         found.pop(path, None)
-        family.calls += 1
-        family.first_call.setdefault(path, family.calls)
-        family.last_call[path] = family.calls
+        calls.append((path, True))
         hidden = first(family.image_tokens(path, output))
         if isinstance(hidden, torch.Tensor):
             found[path] = hidden.clone()
@@ -67,6 +68,8 @@ def reference(family, inputs, t):
     for path, module in family.denoiser.named_modules():
         if path:
             handles.append(module.register_forward_hook(partial(keep, path)))
+            handles.append(module.register_forward_pre_hook(
+                lambda *_, path=path: calls.append((path, False))))
     with torch.no_grad():
         family.call(family.denoiser, family.scaled(inputs, t), t)
     for handle in handles:
@@ -150,9 +153,12 @@ class Proof:
 
     def early_exit(self, family, paths):
         """Behind the tap nothing is computed, and no weights are held."""
-        wanted = self.wanted(family)
-        first_call = family.first_call
+        calls = []
+        wanted = reference(family, self.clean(family), self.t, calls)
         for path in paths:
+            before = calls[:max(
+                index for index, call in enumerate(calls)
+                if call == (path, True)) + 1]
             teacher = self.teacher(family, [path])
             fired = []
             for name, module in teacher.network.named_modules():
@@ -160,14 +166,14 @@ class Proof:
                     lambda *_, name=name, fired=fired: fired.append(name))
             found = teacher(self.images.double(), self.t, self.labels)
             self.same(family, found, wanted, 1e-5, 1e-5)
-            last = family.last_call[path]
-            assert all(first_call[name] <= last for name in fired), path
-            for name, call in first_call.items():
-                module = teacher.network.get_submodule(name)
-                if call > last and not list(module.children()) and \
-                        name.split('.')[0] not in family.read_early:
-                    assert all(weight is None for weight
-                               in module._parameters.values()), name
+            returned = {name for name, returns in before if returns}
+            assert set(fired) <= returned | {''}, path
+            for name in {name for name, _ in calls} - {
+                    name for name, _ in before}:
+                weights = teacher.network.get_submodule(
+                    name)._parameters.values()
+                if name.split('.')[0] not in family.read_early:
+                    assert all(weight is None for weight in weights), name
             assert not teacher.state_dict()
 
     def switches(self, family, taps):
@@ -188,8 +194,8 @@ class Proof:
                     wanted[tap].norm()
                 assert error <= tolerance, (cfg, tap, float(error))
         if self.labels is None:
-            rows = compute_rows(plain, self.images, self.t, taps,
-                                torch.device('cpu'))
+            rows = compute_rows(plain, self.images, torch.arange(3), self.t,
+                                taps, torch.device('cpu'))
             pooled = torch.cat([wanted[tap].flatten(2).mean(2)
                                 for tap in taps], 1)
             assert torch.equal(torch.from_numpy(rows), pooled.half())
@@ -272,5 +278,21 @@ def stored(tmp_path):
                                encoders.identity)
         for prompt, encoded in prompts.items():
             store.put(prompt, encoded)
+
+    return put
+
+
+@pytest.fixture(scope='session')
+def name_encoders():
+    """Puts text encoders into a folder, of which the names are enough."""
+    def put(folder, *suffixes):
+        index = json.loads((folder / 'model_index.json').read_text())
+        for suffix in suffixes:
+            for part, kind in (('tokenizer', 'T5Tokenizer'),
+                               ('text_encoder', 'T5EncoderModel')):
+                index[part + suffix] = ['transformers', kind]
+                (folder / (part + suffix)).mkdir()
+                (folder / (part + suffix) / 'config.json').write_text('{}')
+        (folder / 'model_index.json').write_text(json.dumps(index))
 
     return put
