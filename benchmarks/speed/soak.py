@@ -1,16 +1,16 @@
 """A small real training, for hours, while things go wrong.
 
-Stage 1 of the digits with a policy, teacher features that are computed or drawn
-from a bank, one worker that loads, batches of 2 to 32 images. It runs in
+Stage 1 of the digits with a policy, teacher features that are computed or
+drawn from a bank, one worker that loads, batches of 2 to 32 images. It runs in
 sessions in one process; a fault ends most of them (an interrupt, a killed
 worker, NaN weights, an image that is broken, a folder that is not there), and
 the next one resumes. After each session it is noted what the process and its
 children hold.
 
 A quantity is `flat` if, behind the warm-up, the upper 95 % bound of its slope
-is at most what is allowed an hour; it `grows` if the lower bound is above it; it
-is `not decided` otherwise. MMEngine keeps the logger of every run in a process:
-these are put away after each session.
+is at most what is allowed an hour; it `grows` if the lower bound is above it;
+it is `not decided` otherwise. MMEngine keeps the logger of every run in a
+process: these are put away after each session.
 """
 import argparse
 import json

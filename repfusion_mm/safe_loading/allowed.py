@@ -12,6 +12,8 @@ from mmengine.logging import HistoryBuffer
 # which unpickles whatever it is given
 _TENSORS = ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_tensor_v3',
             '_rebuild_parameter', '_rebuild_parameter_with_state')
+_NUMPY: Any = [value.__reduce__()[0]
+               for value in (np.zeros(1), np.float64(0))]
 _PLAIN = (bool, bytearray, complex, dict, float, frozenset, int, list, set,
           slice, str, tuple)
 
@@ -60,8 +62,7 @@ ALLOWED: Dict[Tuple[str, str], Any] = {
     ('numpy', 'dtype'): np.dtype,
     **{(f'numpy.{core}.multiarray', one.__name__): one
        for core in ('core', '_core')
-       for one in (np.zeros(1).__reduce__()[0],  # type: ignore[index]
-                   np.float64(0).__reduce__()[0])},  # type: ignore[index]
+       for one in _NUMPY},
     # MMEngine's log
     **_by_name(HistoryBuffer),
     ('__builtin__', 'getattr'): _history_method,

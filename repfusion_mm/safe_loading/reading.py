@@ -26,13 +26,16 @@ class _Refused(Exception):
     """A name that is not on the list."""
 
 
-class _ListedUnpickler(pickle._Unpickler):  # type: ignore[name-defined]
+_InPython: Any = pickle._Unpickler  # of which typeshed tells too little
+
+
+class _ListedUnpickler(_InPython):
     """Makes what is listed, and stops at the first name that is not.
 
     It is the one in Python, as torch's own is: that in C cannot be kept from
     setting attributes of the listed classes themselves.
     """
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch = dict(_InPython.dispatch)
 
     def find_class(self, module: str, name: str) -> Any:
         try:
