@@ -22,7 +22,7 @@ def check_teacher(teacher: nn.Module) -> None:
                          'at an image is another one, and a bank stores one; '
                          'take \'mean\'')
     if teacher.reads_labels:
-        raise ValueError('`teacher.teacher.class_condition` or `condition` '
+        raise ValueError('`teacher.teacher.condition` or `.class_condition` '
                          'tells the teacher the label, which a bank does not '
                          'know; use a fixed class or prompt, or an average, '
                          'or leave out the bank')

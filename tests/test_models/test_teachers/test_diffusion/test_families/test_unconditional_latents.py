@@ -1,5 +1,7 @@
 """Latent diffusion without text, of a VQ-VAE's latents."""
 import copy
+import json
+import shutil
 
 import pytest
 import torch
@@ -55,7 +57,12 @@ def test_early_exit_of_every_path(proof, ldm):
 
 def test_without_the_autoencoder(ldm, build, tmp_path):
     """It could not be told from a denoiser of images; the index says it."""
-    import shutil
     shutil.rmtree(tmp_path / 'ldm' / 'vqvae')
+    with pytest.raises(FileNotFoundError, match='vqvae/config.json. is not'):
+        build(ldm.teacher)
+    path = tmp_path / 'ldm' / 'model_index.json'
+    index = json.loads(path.read_text())
+    del index['vqvae']
+    path.write_text(json.dumps(index))
     with pytest.raises(FileNotFoundError, match='no autoencoder'):
         build(ldm.teacher)
