@@ -35,7 +35,7 @@ def pixart(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
             for place, prompt in enumerate(PROMPTS)}
         told = {name: torch.cat([texts[prompt][name] for prompt in prompts])
                 for name in texts['']}
-        text = told['encoder_hidden_states'].double()
+        hidden = told['encoder_hidden_states'].double()
         size = dict(resolution=None, aspect_ratio=None)
         if native == 128:
             size = dict(resolution=torch.tensor([32., 48.]).repeat(3, 1),
@@ -47,7 +47,7 @@ def pixart(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
             folder, copy.deepcopy(transformer).double(),
             # as the pipelines' __call__ does
             lambda denoiser, x, t: denoiser(
-                x, encoder_hidden_states=text,
+                x, encoder_hidden_states=hidden,
                 encoder_attention_mask=told['encoder_attention_mask'],
                 timestep=t, added_cond_kwargs=size, return_dict=False),
             noised=scheduler_noise(scheduler),
@@ -56,7 +56,9 @@ def pixart(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
             grids=[(4, 6)], condition_dir=str(tmp_path / 'prompts'), **cfg)
         made.is_text = lambda path: path.startswith('caption_projection') or \
             path.endswith(('attn2.to_k', 'attn2.to_v'))
-        stored(dict(made.teacher, taps=TAPS), texts, build)
+        stored(dict(made.teacher, taps=TAPS), {
+            prompt: {name: value.float() for name, value in text.items()}
+            for prompt, text in texts.items()}, build)
         return made
 
     return make

@@ -47,13 +47,13 @@ def sana(family, save, name_encoders, tmp_path, build, stored):
             for place, prompt in enumerate(PROMPTS)}
         told = {name: torch.cat([texts[prompt][name] for prompt in prompts])
                 for name in texts['']}
-        text = told['encoder_hidden_states'].double()
+        hidden = told['encoder_hidden_states'].double()
         double = copy.deepcopy(vae).double()
         made = family(
             folder, copy.deepcopy(transformer).double(),
             # as SanaPipeline.__call__ does
             lambda denoiser, x, t: denoiser(
-                x, encoder_hidden_states=text,
+                x, encoder_hidden_states=hidden,
                 encoder_attention_mask=told['encoder_attention_mask'],
                 timestep=t * denoiser.config.timestep_scale,
                 return_dict=False, attention_kwargs=None),
@@ -64,7 +64,9 @@ def sana(family, save, name_encoders, tmp_path, build, stored):
             grids=[(16, 24)], condition_dir=str(tmp_path / 'prompts'), **cfg)
         made.is_text = lambda path: path.startswith('caption_') or \
             path.endswith(('attn2.to_k', 'attn2.to_v', 'attn2.norm_k'))
-        stored(dict(made.teacher, taps=TAPS), texts, build)
+        stored(dict(made.teacher, taps=TAPS), {
+            prompt: {name: value.float() for name, value in text.items()}
+            for prompt, text in texts.items()}, build)
         return made
 
     return make
