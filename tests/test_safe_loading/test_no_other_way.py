@@ -16,6 +16,10 @@ SAFE = {
     # of tensors, no method of a model
     ('repfusion_mm/models/teachers/diffusion/conditions/class_condition.py',
      'nn.Embedding.from_pretrained'),
+    # transformers': safetensors first, pickles by weights_only=True, no
+    # remote code
+    ('repfusion_mm/models/teachers/diffusion/conditions/text_encoders.py',
+     'getattr(transformers, kind).from_pretrained'),
     # with filter='data', which refuses what leads out of the folder
     ('benchmarks/speed/gpu_setup.py', 'archive.extractall'),
 }

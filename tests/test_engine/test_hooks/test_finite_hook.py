@@ -35,7 +35,8 @@ def test_unchanged_where_all_is_well(load_config, tmp_path):
     for finite in (dict(type='repfusion_mm.FiniteHook'), None):
         cfg = load_config(SCRATCH, 2, **{
             'val_cfg': None, 'val_dataloader': None, 'val_evaluator': None})
-        cfg.default_hooks.finite = finite
+        if finite:
+            cfg.default_hooks.finite = finite
         cfg.work_dir = str(tmp_path / str(bool(finite)))
         cfg.experiment_name = f'finite_{bool(finite)}'
         runner = Runner.from_cfg(cfg)

@@ -81,17 +81,17 @@ def test_exploding_logits(said):
 
 
 def test_collapsed_entropy(said):
-    # p = e^4 / (e^4 + 9): H = -p ln p - 9 q ln q, in closed form
-    p, q = (math.exp(x) / (math.exp(4) + 9) for x in (4, 0))
+    # p = e^5 / (e^5 + 9): H = -p ln p - 9 q ln q, in closed form
+    p, q = (math.exp(x) / (math.exp(5) + 9) for x in (5, 0))
     left = math.exp(-p * math.log(p) - 9 * q * math.log(q))
-    text, = said(now=peaked(4.))
+    text, = said(now=peaked(5.))
     assert f'of 10.0 choices that it had at first {left:.1f} are left' in text
     assert 'within 10 of 100 steps' in text
     assert '`time_sampler.entropy_weight`' in text
-    assert said(now=peaked(4.), step=11) == []  # as it should, later
+    assert said(now=peaked(5.), step=11) == []  # as it should, later
     assert said(now=peaked(2.)) == []  # five choices
     # two from three is no collapse
-    assert said(first=peaked(3.5), now=peaked(4.)) == []
+    assert said(first=peaked(4.), now=peaked(5.)) == []
 
 
 @pytest.mark.parametrize('scale, words', [
