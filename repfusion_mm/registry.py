@@ -2,6 +2,7 @@
 
 ``locations`` lets MMEngine import the modules by itself, so a config needs no
 ``custom_imports``: ``dict(type='repfusion_mm.RepFusion', ...)`` is enough.
+Whoever names anything of ours has MMEngine read checkpoints safely, too.
 """
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -11,6 +12,10 @@ from mmengine.registry import (
 )
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import Registry
+
+from .safe_loading import guard_mmengine
+
+guard_mmengine()
 
 MODELS = Registry(
     'model',

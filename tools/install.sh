@@ -79,5 +79,8 @@ if [ -n "$sources" ]; then
     install --quiet --no-deps -r "requirements/${name}_no_deps.txt"
     "$python" -c 'import mmcv.ops'
 fi
+if [ "$name" = tests ]; then  # see there why it is not among the others
+    install --quiet --no-deps --target "$venv/text" -r requirements/text.txt
+fi
 [ "$name" = lint ] || install --quiet --no-deps -e .
 touch "$venv/.installed-$name"

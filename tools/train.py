@@ -109,6 +109,9 @@ def main(argv=None):
     # only now, since it looks for GPUs when it is imported
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
+
+    from repfusion_mm.safe_loading import guard_mmengine
+    guard_mmengine()
     cfg = merge_args(Config.fromfile(args.config), args)
     pin_for_gpus_only(cfg)
     start_gloo_on_cpu(cfg)

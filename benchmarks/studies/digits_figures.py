@@ -113,12 +113,13 @@ def draw_policy(axes, records):
 
 
 def samples_plot(teacher):
-    from diffusers import DDPMPipeline
-
     from repfusion_mm.models.dpm.sample_grid import sample_grid
-    pipeline = DDPMPipeline.from_pretrained(teacher)
+    from repfusion_mm.models.teachers.diffusion.sources.unet2d import (
+        DiffusersFolder,
+    )
+    folder = DiffusersFolder(teacher, None)
     figure, axes = _figure(4, 4)
-    axes.imshow(sample_grid(pipeline.unet, pipeline.scheduler, 64, 50),
+    axes.imshow(sample_grid(folder.read(), folder.scheduler, 64, 50),
                 cmap='gray')
     axes.set_axis_off()
     return _encoded(figure)

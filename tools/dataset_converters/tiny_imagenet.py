@@ -51,6 +51,8 @@ class Source:
                                  f'be read: {error}')
             sizes = {info.filename: info.file_size
                      for info in self.zip.infolist() if not info.is_dir()}
+        for name in sizes:
+            self.refuse_foreign_path(name)
         roots = [name[:-len('wnids.txt')] for name in sizes
                  if name.split('/')[-1] == 'wnids.txt']
         if not roots:
@@ -60,6 +62,14 @@ class Source:
         self.sizes = {name[len(self.root):]: size
                       for name, size in sizes.items()
                       if name.startswith(self.root)}
+
+    def refuse_foreign_path(self, name: str) -> None:
+        """A name of a stranger's that leads out of the folder."""
+        parts = name.replace('\\', '/').split('/')
+        if '..' in parts or parts[0] in ('', '~') or ':' in parts[0]:
+            raise SystemExit(f'{self.path} names {name!r}, which leads out of '
+                             'the folder: this is not the official '
+                             'tiny-imagenet-200.zip; nothing is written')
 
     def read(self, name: str) -> bytes:
         """The content of a file."""
@@ -86,6 +96,8 @@ def plan(source: Source) -> Tuple[Dict[str, str], List[str]]:
         with the source, in words.
     """
     ids = source.lines('wnids.txt')
+    for one in ids:  # they become folders
+        source.refuse_foreign_path(one)
     lines = [line.split('\t')
              for line in source.lines('val/val_annotations.txt')]
     annotations = {line[0]: line[1] for line in lines if len(line) > 1}

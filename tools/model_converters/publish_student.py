@@ -17,14 +17,14 @@ any other's backbone by its scope, such as type='mmpretrain.ConvNeXt'.
 import argparse
 import os
 import os.path as osp
-import pickle
 from collections import Counter, OrderedDict
-from types import SimpleNamespace
 
 import torch
 
 from repfusion_mm.converters.backbones import LIBRARIES, convert_backbone
 from repfusion_mm.models.distillers.joint_repfusion import PARTS
+from repfusion_mm.safe_loading.reading import read_inert
+from repfusion_mm.safe_loading.safetensors_file import write_safetensors
 from repfusion_mm.version import __version__
 
 
@@ -34,7 +34,9 @@ def parse_args(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('checkpoint', help='of RepFusion, JointRepFusion or '
                         'a model of stage 2')
-    parser.add_argument('out', help='the file that is written, .pth')
+    parser.add_argument('out', help='the file that is written: .pth, or '
+                        '.safetensors, which MMEngine reads where anything of '
+                        'repfusion_mm is in the config')
     parser.add_argument(
         '--to', choices=LIBRARIES,
         help='name the backbone\'s weights as this library does')
@@ -53,50 +55,12 @@ def parse_args(argv=None):
     return args
 
 
-class _Inert:
-    """Stands for whatever a checkpoint holds besides tensors: does nothing."""
-
-    def __init__(self, *args, **kwargs):
-        pass
-
-    def __setstate__(self, state):
-        pass
-
-    def __setitem__(self, key, value):
-        pass
-
-    def append(self, value):
-        pass
-
-    extend = append
-
-
-class _Unpickler(pickle.Unpickler):
-    """Makes tensors and plain values, and runs nothing else of the file.
-
-    MMEngine writes its history buffers and NumPy's scalars into a checkpoint,
-    for which ``weights_only=True`` would refuse all of it.
-    """
-
-    def find_class(self, module, name):
-        if (module, name) == ('collections', 'OrderedDict'):
-            return OrderedDict
-        if module == 'torch._utils' and name in ('_rebuild_tensor_v2',
-                                                 '_rebuild_parameter'):
-            return getattr(torch._utils, name)
-        return _Inert
-
-
 def read(path):
     """A checkpoint's weights, its meta, and the names of all else."""
     if not osp.isfile(path):
         raise SystemExit(f'{path} does not exist')
     try:
-        checkpoint = torch.load(
-            path, map_location='cpu', weights_only=False,
-            pickle_module=SimpleNamespace(
-                __name__='inert', Unpickler=_Unpickler,
-                load=lambda file, **how: _Unpickler(file, **how).load()))
+        checkpoint = read_inert(path)
     except Exception as error:  # a broken file raises anything
         raise SystemExit(f'{path} cannot be read as a checkpoint: '
                          f'{type(error).__name__}: {error}')
@@ -208,7 +172,12 @@ def main(argv=None):
         if key in meta and is_plain(meta[key]):
             kept_meta[key] = meta[key]
     os.makedirs(osp.dirname(osp.abspath(args.out)), exist_ok=True)
-    torch.save(dict(meta=kept_meta, state_dict=plain), args.out)
+    if args.out.endswith('.safetensors'):
+        write_safetensors(plain, args.out, {
+            key: value for key, value in kept_meta.items()
+            if isinstance(value, str)})
+    else:
+        torch.save(dict(meta=kept_meta, state_dict=plain), args.out)
     report(args, weights, names, [*rest, *(set(meta) - set(kept_meta))],
            config)
 

@@ -191,7 +191,8 @@ class FeatureQualityHook(Hook):
     def _features(self, runner, model) -> Tuple[Tensor, list, Any]:
         """Last outputs of the student, the samples, and the images' size."""
         collate = runner.train_dataloader.collate_fn
-        features, samples = [], []
+        features: List[Tensor] = []
+        samples: list = []
         for start in range(0, len(self._images), BATCH):
             batch = preprocessed(
                 self.dataset, self._images[start:start + BATCH],

@@ -18,6 +18,7 @@ from .bare_model import bare_model
 from .finite_weights import FiniteWeights
 from .histogram_picture import histogram_picture
 from .look_first import look_first
+from .policy_watch import PolicyWatch
 from .run_checks import check_batches, check_loop
 from .schedule import Schedule
 
@@ -37,7 +38,9 @@ class TimeSamplerHook(Hook):
     too small, nothing is validated that predicts nothing, and the reward and
     the teacher check the data set: a reward that needs labels refuses one
     that has none, a feature bank one that it is not of. Weights that are not
-    finite are kept out of checkpoints. A sampler that asks for a look at all
+    finite are kept out of checkpoints. A reward without signal, exploding
+    logits and an early collapse of the policy's entropy are warned of, see
+    :class:`PolicyWatch`. A sampler that asks for a look at all
     time steps learns from it then, see :func:`look_first`. Every training of a
     :class:`RepFusion` should have this hook.
 
@@ -115,6 +118,7 @@ class TimeSamplerHook(Hook):
                 Schedule('entropy_weight', end=0., over=0.5)
             ] if hasattr(sampler, 'entropy_weight') else []
         self._finite_weights = FiniteWeights(model)
+        self._watch = PolicyWatch()
         self._starts = [_start(runner, model, schedule)
                         for schedule in self.schedules]
         # on the model's device, to be read when they are recorded
@@ -184,8 +188,10 @@ class TimeSamplerHook(Hook):
         self._counts.index_add_(
             0, bins, torch.ones_like(bins, dtype=self._counts.dtype))
         self._sum += timesteps.sum()
+        self._watch.begin(model)
         if self.every_n_train_iters(runner, self.interval):
             self._record(runner, model)
+            self._watch.look(runner, model)
             self._counts.zero_()
             self._sum.zero_()
 

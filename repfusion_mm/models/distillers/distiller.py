@@ -21,7 +21,7 @@ from .part_checks import (
     check_time_sampler,
 )
 from .student import check_gradients, regress, settle_student
-from .teachers_view import TeachersView
+from .teachers_view import Judged, TeachersView
 from .trial import trial_sizes, try_student
 
 
@@ -43,6 +43,7 @@ class Distiller(BaseModel):
 
     Attributes:
         timesteps (Tensor): The last ones drawn, for hooks to look at.
+        judged (Judged): What the last ones were worth, likewise.
         unlogged (list): Where :class:`DeferLogHook` makes it one, the names
             and values of the losses that were not logged yet.
         finite (FiniteCheck): Stops the training at NaN.
@@ -70,6 +71,7 @@ class Distiller(BaseModel):
         self.channels_last = channels_last
         self.compile_options = compile_options(compile, 'compile')
         self.timesteps = None
+        self.judged: Optional[Judged] = None
         self.unlogged = None
         self.finite = FiniteCheck()
 
@@ -257,6 +259,10 @@ class Distiller(BaseModel):
             images, sample.timesteps, ranges[0], student, data_samples,
             loss_feature, look=lambda others: self.teacher(
                 others, sample.timesteps, told)))
+        self.judged = Judged(sample.log_probs, reward.detach(), mask)
+        self.finite.note([('the policy', sample.log_prob)])
+        self.finite.note([('the reward', reward.masked_fill(~mask, 0.))],
+                         required=True)
         losses.update(
             loss_of_draws(self, view, student, data_samples, reward, mask,
                           losses)

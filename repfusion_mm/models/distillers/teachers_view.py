@@ -20,3 +20,17 @@ class TeachersView(NamedTuple):
     sample: TimeSample
     told: Optional[Tensor]
     ranges: List[Dict[str, Tensor]]
+
+
+class Judged(NamedTuple):
+    """What the time steps of a batch were worth.
+
+    Attributes:
+        log_probs (Tensor, optional): log pi(. | x), (N, A); None without a
+            policy.
+        reward (Tensor): (N,).
+        mask (Tensor): Bool, (N,): which rewards count.
+    """
+    log_probs: Optional[Tensor]
+    reward: Tensor
+    mask: Tensor

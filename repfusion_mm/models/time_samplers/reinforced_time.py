@@ -143,7 +143,8 @@ class ReinforcedTime(nn.Module):
         if self.look_options is not None:
             entropy = entropy + (policy.probs * self.found).sum(1)
         return TimeSample(bins * self.bin_width + within,
-                          policy.log_prob(bins), entropy)
+                          policy.log_prob(bins), entropy,
+                          policy.logits.detach())
 
     def learn_from(self, look: Any) -> None:
         """Start from what the time steps were seen to be worth.

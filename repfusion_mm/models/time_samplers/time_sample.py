@@ -1,5 +1,5 @@
 """What a time sampler draws."""
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from torch import Tensor
 
@@ -13,7 +13,10 @@ class TimeSample(NamedTuple):
         log_prob (Tensor): log pi(t | x) of each, alike; with gradient if the
             sampler learns.
         entropy (Tensor): Entropy of pi(. | x) in nats; likewise.
+        log_probs (Tensor, optional): log pi(. | x) of all choices, (N, A),
+            without gradient; None of a sampler without a policy.
     """
     timesteps: Tensor
     log_prob: Tensor
     entropy: Tensor
+    log_probs: Optional[Tensor] = None

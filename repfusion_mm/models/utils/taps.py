@@ -50,6 +50,9 @@ class Taps:
         key (str): The config key that named the paths, for error messages.
         hidden_first (bool): Whether the first of several tensors is the
             hidden states, as in the blocks of diffusers. Defaults to False.
+        hidden (Callable, optional): Given a path and what the module there
+            returns, gives what counts as its output. Defaults to None: what
+            it returns.
 
     Attributes:
         shapes (dict[str, tuple]): Shape of each feature without the batch.
@@ -64,10 +67,12 @@ class Taps:
                  *trial: Any,
                  call: Optional[Callable] = None,
                  key: str = 'taps',
-                 hidden_first: bool = False) -> None:
+                 hidden_first: bool = False,
+                 hidden: Optional[Callable[[str, Any], Any]] = None) -> None:
         self.paths = tuple(dict.fromkeys(paths))
         self.key = key
         self.hidden_first = hidden_first
+        self.hidden = hidden
         self._clone: FrozenSet[str] = frozenset()
         self._last_calls: Counter = Counter()
         modules = [name for name, _ in root.named_modules() if name]
@@ -181,6 +186,8 @@ class Taps:
     def _feature(self, output: Any, path: str) -> Tensor:
         """The one tensor that a module's output stands for."""
         given = type(output).__name__
+        if self.hidden is not None:
+            output = self.hidden(path, output)
         if hasattr(output, 'to_tuple'):  # of diffusers and transformers
             output = output.to_tuple()
         if isinstance(output, (tuple, list)):
@@ -197,7 +204,8 @@ class Taps:
         return output
 
 
-def modules_behind(root: nn.Module, taps: Taps, *trial: Any) -> list:
+def modules_behind(root: nn.Module, taps: Taps, *trial: Any,
+                   call: Optional[Callable] = None) -> list:
     """Names of the modules that are only used behind the deepest tap.
 
     A module is used when it is called, and also when another one reads one of
@@ -207,12 +215,13 @@ def modules_behind(root: nn.Module, taps: Taps, *trial: Any) -> list:
         root (nn.Module): The network, on the meta device for speed.
         taps (Taps): Its taps.
         *trial (Any): Arguments of a trial forward pass.
+        call (Callable, optional): As in :class:`Taps`.
 
     Returns:
         list[str]: Outermost names first found; their weights are not needed.
     """
-    whole = _modules_used(root, taps, trial, stop=False)
-    until = _modules_used(root, taps, trial, stop=True)
+    whole = _modules_used(root, taps, trial, False, call)
+    until = _modules_used(root, taps, trial, True, call)
     behind: list = []
     for name, module in root.named_modules():
         inside = set(module.modules())
@@ -262,14 +271,14 @@ class _WeightsRead(TorchFunctionMode):
 
 
 def _modules_used(root: nn.Module, taps: Taps, trial: Sequence[Any],
-                  stop: bool) -> set:
+                  stop: bool, call: Optional[Callable]) -> set:
     read = _WeightsRead(root)
     handles = [module.register_forward_pre_hook(
         lambda module, inputs: read.modules.add(module))
         for module in root.modules()]
     try:
         with torch.no_grad(), read:
-            taps.forward(root, *trial, stop=stop)
+            taps.forward(root, *trial, stop=stop, call=call)
     finally:
         for handle in handles:
             handle.remove()

@@ -188,3 +188,33 @@ def test_help(convert, capsys):
         convert(['--help'])
     assert stop.value.code == 0
     assert 'source' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', [
+    '../evil', 'train/../../evil.JPEG', '/tmp/evil', 'train\\..\\..\\evil',
+    'C:/evil'])
+def test_leads_out_of_the_folder(convert, folder, tmp_path, name):
+    """A name of the archive: all of it is refused."""
+    path = zipped(folder)
+    with zipfile.ZipFile(path, 'a') as file:
+        file.writestr(name, (folder / 'wnids.txt').read_bytes())
+    out = tmp_path / 'out'
+    with pytest.raises(SystemExit, match='leads out of the folder.*nothing'):
+        convert([str(path), str(out)])
+    assert not out.exists()
+
+
+@pytest.mark.parametrize('packed', [False, True])
+def test_class_that_leads_out_of_the_folder(convert, folder, tmp_path,
+                                            packed):
+    """Of a list in the archive: an image would be written there."""
+    evil = '../../evil'
+    with open(folder / 'wnids.txt', 'a') as file:
+        file.write(f'{evil}\n')
+    annotations = folder / 'val/val_annotations.txt'
+    annotations.write_text(annotations.read_text().replace('n01', evil))
+    source = zipped(folder) if packed else folder
+    with pytest.raises(SystemExit, match=f"names '{evil}', which leads out"):
+        convert([str(source), str(tmp_path / 'out')])
+    assert not (tmp_path / 'out').exists()
+    assert not list(tmp_path.rglob('evil'))

@@ -1,10 +1,10 @@
 """Rows of a feature bank, computed by the teacher."""
-from typing import Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...losses.pooled import pooled
 
@@ -27,13 +27,16 @@ def whole_image(image: Tensor, size: Sequence[int], mirrored: bool) -> Tensor:
     return image.flip(3) if mirrored else image
 
 
-def compute_rows(teacher: nn.Module, images: Tensor, timesteps: Tensor,
-                 taps: Sequence[str], device: torch.device) -> np.ndarray:
+def compute_rows(teacher: Any, images: Tensor, which: Tensor,
+                 timesteps: Tensor, taps: Sequence[str],
+                 device: torch.device) -> np.ndarray:
     """Pooled features, as they are stored.
 
     Args:
-        teacher (nn.Module): With its weights.
-        images (Tensor): Raw and whole, (N, 3, H, W).
+        teacher (nn.Module): With its weights. One that makes latents of
+            images does so once for each.
+        images (Tensor): Raw and whole, (M, 3, H, W).
+        which (Tensor): Long, (N,): the image of each row.
         timesteps (Tensor): Long, (N,).
         taps (Sequence[str]): In the order of their columns.
         device (torch.device): Of the teacher.
@@ -46,7 +49,11 @@ def compute_rows(teacher: nn.Module, images: Tensor, timesteps: Tensor,
     """
     # in the teacher's own precision, whoever fills the bank
     with torch.autocast(device.type, enabled=False):
-        features = teacher(images.to(device), timesteps.to(device))
+        images, which, timesteps = (
+            one.to(device) for one in (images, which, timesteps))
+        features = teacher.look(teacher.encode(images)[which], timesteps) \
+            if hasattr(teacher, 'look') else \
+            teacher(images[which], timesteps)
     rows = torch.cat([pooled(features[tap]) for tap in taps], 1).half().cpu()
     if not rows.isfinite().all():
         raise FloatingPointError(

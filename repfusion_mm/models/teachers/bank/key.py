@@ -4,9 +4,10 @@ import inspect
 import json
 import os
 import os.path as osp
+from typing import Iterable, Tuple
 
 import torch
-from torch import nn
+from torch import Tensor
 
 from repfusion_mm.registry import MODELS
 
@@ -15,7 +16,8 @@ from .store import FeatureBank
 PLACES = ('pretrained', 'checkpoint')  # of a teacher's weights
 CHOICES = ('variant', 'revision')  # among the weights that are there
 # what its weights and the bank's own key say better, and what changes nothing
-NO_SETTINGS = (*PLACES, *CHOICES, 'config', 'taps', 'channels_last', 'compile')
+NO_SETTINGS = (*PLACES, *CHOICES, 'config', 'taps', 'channels_last', 'compile',
+               'condition_dir')
 KEYS = dict(
     teacher='the settings of `teacher.teacher`',
     weights='the weights of `teacher.teacher`, by their hash',
@@ -67,17 +69,17 @@ def places(cfg: dict) -> list:
     return json.loads(json.dumps(found))
 
 
-def weights_hash(network: nn.Module) -> str:
-    """A hash of all weights of a network, whichever file they came in.
+def weights_hash(weights: Iterable[Tuple[str, Tensor]]) -> str:
+    """A hash of all weights of a teacher, whichever file they came in.
 
     Args:
-        network (nn.Module): The network.
+        weights (Iterable[tuple[str, Tensor]]): Their names and they.
 
     Returns:
         str: SHA-256, in hexadecimal.
     """
     digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
+    for name, value in sorted(weights, key=lambda one: one[0]):
         value = value.detach().cpu().contiguous()
         digest.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
         # flat: a 1x1 kernel in channels-last has no stride 1 at the end

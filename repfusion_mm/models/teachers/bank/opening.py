@@ -69,4 +69,4 @@ def read_weights(teacher: Any, source: Any,
                   'teacher cannot be read to compare its weights: '
                   f'{error}', 'current', level=30)
         return bank.key['weights']
-    return weights_hash(teacher.network)
+    return weights_hash(teacher.weights())

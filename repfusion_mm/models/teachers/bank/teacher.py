@@ -296,7 +296,7 @@ class BankedTeacher(nn.Module):
         views, which = np.unique(2 * numbers + mirrored, return_inverse=True)
         images = torch.cat([
             whole_image(self._images.load(view // 2), self.image_size,
-                        view % 2) for view in views.tolist()])[which]
+                        view % 2) for view in views.tolist()])
         timesteps = torch.tensor(self.timesteps)[torch.from_numpy(bins)]
-        return compute_rows(self.teacher, images, timesteps, self._columns,
-                            device)
+        return compute_rows(self.teacher, images, torch.from_numpy(which),
+                            timesteps, self._columns, device)

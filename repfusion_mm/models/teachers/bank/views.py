@@ -17,10 +17,15 @@ def check_teacher(teacher: nn.Module) -> None:
         raise ValueError('`teacher.teacher.add_noise` is True: each look at '
                          'an image is another one, and a bank stores one; '
                          'leave out the bank or the noise')
+    if getattr(teacher, 'draws_latents', False):
+        raise ValueError('`teacher.teacher.latents` is \'sample\': each look '
+                         'at an image is another one, and a bank stores one; '
+                         'take \'mean\'')
     if teacher.reads_labels:
-        raise ValueError('`teacher.teacher.class_condition` tells the teacher '
-                         'the label, which a bank does not know; use a fixed '
-                         'class or an average, or leave out the bank')
+        raise ValueError('`teacher.teacher.condition` or `.class_condition` '
+                         'tells the teacher the label, which a bank does not '
+                         'know; use a fixed class or prompt, or an average, '
+                         'or leave out the bank')
 
 
 def is_mirrored(sample: Any, flips: bool) -> bool:

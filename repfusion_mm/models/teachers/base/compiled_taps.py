@@ -3,6 +3,7 @@ from typing import Any, Callable, Dict, Tuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 
 class CompiledTaps:
@@ -29,23 +30,26 @@ class CompiledTaps:
         return self
 
     def __call__(self, run: Callable[..., Dict[str, Tensor]],
-                 *args: Any) -> Dict[str, Tensor]:
+                 *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
         """Run the function, compiled.
 
         Args:
             run (Callable): Features by tap, of the arguments.
-            *args (Any): Tensors, and what else it takes.
+            *args (Any): Tensors, also inside of dicts, and what else it
+                takes.
+            **kwargs (Any): Likewise.
 
         Returns:
             dict[str, Tensor]: The features, in memory of their own.
         """
-        places = [i for i, arg in enumerate(args) if isinstance(arg, Tensor)]
-        tensors = [args[i] for i in places]
-        rest = tuple(arg for arg in args if not isinstance(arg, Tensor))
+        given, layout = tree_flatten((args, kwargs))
+        places = [i for i, arg in enumerate(given) if isinstance(arg, Tensor)]
+        tensors = [given[i] for i in places]
+        rest = tuple(arg for arg in given if not isinstance(arg, Tensor))
         key = (*(_look(tensor) for tensor in tensors), tuple(places), rest,
-               _autocast(tensors[0].device.type))
+               repr(layout), _autocast(tensors[0].device.type))
         if key not in self._records:
-            self._records[key] = self._record(run, args, places)
+            self._records[key] = self._record(run, given, layout, places)
         taps, compiled = self._records[key]
         with torch.autocast(tensors[0].device.type, enabled=False):
             features = compiled(*tensors)
@@ -53,7 +57,7 @@ class CompiledTaps:
         return {tap: feature.clone()
                 for tap, feature in zip(taps, features)}
 
-    def _record(self, run: Callable, args: tuple,
+    def _record(self, run: Callable, args: list, layout: Any,
                 places: list) -> Tuple[list, Callable]:
         from torch.fx.experimental.proxy_tensor import make_fx
         taps: list = []
@@ -62,7 +66,8 @@ class CompiledTaps:
             given = list(args)
             for place, tensor in zip(places, tensors):
                 given[place] = tensor
-            features = run(*given)
+            positional, named = tree_unflatten(given, layout)
+            features = run(*positional, **named)
             taps[:] = features
             return list(features.values())
 

@@ -1,6 +1,16 @@
 """What all teachers share: a frozen network, cut off behind its taps."""
 from contextlib import nullcontext
-from typing import Any, Callable, Dict, Optional, Sequence, Tuple, Union
+from functools import partial
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    Optional,
+    Sequence,
+    Tuple,
+    Union,
+)
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +39,8 @@ class FrozenTeacher(nn.Module):
         channels_last (bool): Whether it computes in that memory format.
         compile (bool or dict): Whether it is compiled, or
             ``torch.compile``'s arguments.
+        hidden (Callable, optional): As in :class:`Taps`.
+        **named (Any): Further arguments of the trial, by their names.
     """
     reads_labels = False  # whether the features depend on the labels
     allows_label_leak = False  # whether a reward may read them from there
@@ -39,7 +51,9 @@ class FrozenTeacher(nn.Module):
     def __init__(self, on_meta: nn.Module, taps: Sequence[str], *trial: Any,
                  dtype: Optional[str] = None,
                  channels_last: bool = False,
-                 compile: Union[bool, dict] = False) -> None:
+                 compile: Union[bool, dict] = False,
+                 hidden: Optional[Callable[[str, Any], Any]] = None,
+                 **named: Any) -> None:
         super().__init__()
         if dtype is not None and dtype not in DTYPES:
             raise ValueError(f'`teacher.dtype` is {dtype!r}, expected one of '
@@ -48,10 +62,13 @@ class FrozenTeacher(nn.Module):
         self.memory_format = torch.channels_last if channels_last \
             else torch.contiguous_format
         self.compile_options = compile_options(compile, 'teacher.compile')
-        self._taps = Taps(on_meta, taps, *trial, key='teacher.taps',
+        call = partial(on_meta, **named)
+        self._taps = Taps(on_meta, taps, *trial, call=call,
+                          key='teacher.taps', hidden=hidden,
                           hidden_first=self.hidden_first)
-        self._behind = modules_behind(on_meta, self._taps, *trial)
+        self._behind = modules_behind(on_meta, self._taps, *trial, call=call)
         self._frozen: Optional[Frozen] = None
+        self._beside: Dict[str, Frozen] = {}
         self._compiled: Optional[CompiledTaps] = None
         # remembers where `.to()` put the model before the weights are read
         self.register_buffer('_device_of', torch.empty(0), persistent=False)
@@ -78,9 +95,25 @@ class FrozenTeacher(nn.Module):
         """The network, cut off behind the deepest tap; None if not read."""
         return self._frozen.module if self._frozen else None
 
+    def weights(self) -> Iterator[Tuple[str, Tensor]]:
+        """All that the features depend on, beside the arguments.
+
+        Yields:
+            tuple[str, Tensor]: Names and tensors, the network's first.
+        """
+        assert self._frozen is not None  # `init_weights` has been called
+        yield from self._frozen.module.state_dict().items()
+        for whose, frozen in self._beside.items():
+            for name, value in frozen.module.state_dict().items():
+                yield f'{whose}:{name}', value
+
     def read(self) -> nn.Module:
         """The whole network with its weights, on the CPU."""
         raise NotImplementedError
+
+    def read_beside(self) -> Dict[str, nn.Module]:
+        """What else is held beside the network, by name, on the CPU."""
+        return {}
 
     def init_weights(self) -> None:
         """Read the weights, once.
@@ -93,16 +126,20 @@ class FrozenTeacher(nn.Module):
             return
         network: Any = self.read()  # `memory_format` has no types
         drop_weights(network, self._behind)
+        device = self._device_of.device
+        self._beside = {name: Frozen(module.to(device)) for name, module
+                        in self.read_beside().items()}
         self._hold(Frozen(network.to(
-            self._device_of.device, self.dtype,
-            memory_format=self.memory_format)))
+            device, self.dtype, memory_format=self.memory_format)))
 
-    def features(self, inputs: Tensor, *args: Any) -> Dict[str, Tensor]:
-        """Features at the taps, in the teacher's own precision.
+    def features(self, inputs: Tensor, *args: Any,
+                 **kwargs: Any) -> Dict[str, Tensor]:
+        """Features at the taps, computed in the teacher's own precision.
 
         Args:
             inputs (Tensor): As the network takes them, (N, C, H, W).
             *args (Any): What else it takes.
+            **kwargs (Any): Likewise.
 
         Returns:
             dict[str, Tensor]: Float32 feature by tap.
@@ -110,26 +147,44 @@ class FrozenTeacher(nn.Module):
         Raises:
             RuntimeError: If the weights have not been read yet.
         """
+        features = self.own_features(inputs, *args, **kwargs)
+        return {tap: feature.float() for tap, feature in features.items()}
+
+    def check_read(self) -> None:
+        """Refuse to look before the weights have been read.
+
+        Raises:
+            RuntimeError: If they have not.
+        """
         if self._frozen is None:
             raise RuntimeError('the teacher has no weights yet: the Runner '
                                'calls `init_weights()` before training')
+
+    def own_features(self, inputs: Tensor, *args: Any,
+                     **kwargs: Any) -> Dict[str, Tensor]:
+        """As :meth:`features`, before they become float32."""
+        self.check_read()
         own_precision = nullcontext() if self.dtype is None else \
             torch.autocast(inputs.device.type, enabled=False)
-        inputs = inputs.to(self.dtype).contiguous(
-            memory_format=self.memory_format)
+        inputs = inputs.to(self.dtype).contiguous()
+        if inputs.dim() == 4:
+            inputs = inputs.contiguous(memory_format=self.memory_format)
         with own_precision:
-            features = self._run(inputs, *args) if self._compiled is None \
-                else self._compiled(self._run, inputs, *args)
-        return {tap: feature.float() for tap, feature in features.items()}
+            return self._run(inputs, *args, **kwargs) \
+                if self._compiled is None else \
+                self._compiled(self._run, inputs, *args, **kwargs)
 
-    def _run(self, *args: Any) -> Dict[str, Tensor]:
+    def _run(self, *args: Any, **kwargs: Any) -> Dict[str, Tensor]:
         network = self.network
-        assert network is not None  # `features` has looked
-        return self._taps.forward(network, *args, stop=True)[1]
+        assert network is not None  # `own_features` has looked
+        return self._taps.forward(network, *args, stop=True,
+                                  call=partial(network, **kwargs))[1]
 
     def _apply(self, fn: Callable[[Tensor], Tensor],
                recurse: bool = True) -> 'FrozenTeacher':
         super()._apply(fn)
+        self._beside = {name: frozen.moved(fn) for name, frozen
+                        in self._beside.items()}
         if self._frozen is not None:
             moved = self._frozen.moved(fn)
             if moved is not self._frozen:

@@ -12,6 +12,7 @@ from repfusion_mm.registry import MODELS
 from ...utils.building import build_part
 from ...utils.raw_images import CHANNEL_ORDERS
 from ..base.frozen_teacher import FrozenTeacher
+from .token_maps import TokenMaps
 
 
 @MODELS.register_module()
@@ -23,8 +24,9 @@ class ClassifierTeacher(FrozenTeacher):
     says. There is no time step: the time sampler is ``FixedTime`` with t = 0.
 
     Args:
-        model (dict or str): Config of any mmpretrain classifier, or the path
-            of a config file that has it as ``model``. Its own
+        model (dict or str): Config of any mmpretrain classifier, also with a
+            ``TIMMBackbone``, or the path of a config file that has it as
+            ``model``. Its own
             ``data_preprocessor`` tells the mean and std that it knows.
         checkpoint (str, optional): Its weights. None leaves them random, for
             tests.
@@ -33,6 +35,8 @@ class ClassifierTeacher(FrozenTeacher):
         taps (Sequence[str], optional): Module paths in the classifier, such
             as ``'backbone.layer4'``, or ``'out.0'`` for its logits. Defaults
             to those that the connections name, or else to ``'backbone'``.
+            Tokens of the patches of a transformer come as maps, without the
+            class token and registers.
         channel_order (str): Order of the channels that it was trained on,
             ``'rgb'`` or ``'bgr'``. Defaults to ``'rgb'``.
         dtype (str, optional): ``'float32'``, ``'float16'`` or ``'bfloat16'``
@@ -86,7 +90,8 @@ class ClassifierTeacher(FrozenTeacher):
         super().__init__(
             on_meta, taps or ['backbone'],
             torch.empty(1, 3, *size, device='meta'), dtype=dtype,
-            channels_last=channels_last, compile=compile)
+            channels_last=channels_last, compile=compile,
+            hidden=TokenMaps(on_meta, size))
         self.model = model
         self.checkpoint = checkpoint
         self.image_size = size

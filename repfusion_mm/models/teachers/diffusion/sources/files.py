@@ -2,7 +2,11 @@
 import json
 import os
 import os.path as osp
-from typing import List, Optional, Tuple, Union
+import re
+from typing import List, Optional, Sequence, Tuple, Union
+
+# a folder in huggingface_hub's cache
+SNAPSHOT = re.compile(r'/models--([^/]+)/snapshots/([0-9a-f]{40})$')
 
 
 class Folder:
@@ -14,6 +18,12 @@ class Folder:
 
     def __init__(self, where: str) -> None:
         self.where = where
+
+    @property
+    def commit(self) -> Optional[str]:
+        """Id and commit on the hub, of what was fetched from there."""
+        found = SNAPSHOT.search(osp.abspath(self.where).replace(os.sep, '/'))
+        return found and f'{found[1].replace("--", "/")}@{found[2]}'
 
     def inside(self, prefix: str) -> List[str]:
         """Names of the files that lie directly in a subfolder.
@@ -54,6 +64,7 @@ class HubRepository:
         info = HfApi().model_info(where, revision=revision, timeout=10)
         self.where = where
         self._commit = info.sha  # the same for all of its files
+        self.commit = f'{where}@{info.sha}'
         self._names = [file.rfilename for file in info.siblings or []]
 
     def inside(self, prefix: str) -> List[str]:
@@ -107,7 +118,8 @@ def read_json(files: Files, name: str) -> dict:
 
 
 def find_denoiser(pretrained: str,
-                  revision: Optional[str] = None) -> Tuple[Files, str]:
+                  revision: Optional[str] = None,
+                  parts: Sequence[str] = ('unet', )) -> Tuple[Files, str]:
     """The denoiser that a config names, and the pipeline around it.
 
     Args:
@@ -115,6 +127,8 @@ def find_denoiser(pretrained: str,
             also a pipeline's subfolder, whose scheduler is then found beside
             it.
         revision (str, optional): Branch, tag or commit on the hub.
+        parts (Sequence[str]): What a pipeline calls its denoiser. Defaults to
+            ``('unet', )``.
 
     Returns:
         tuple: The files of the pipeline, and the prefix of those of the
@@ -123,22 +137,32 @@ def find_denoiser(pretrained: str,
     Raises:
         FileNotFoundError: If there is no such folder or hub id, or nothing
             of diffusers in it.
-        ValueError: If it is a pipeline without a ``unet``, or ``revision`` is
+        ValueError: If it is a pipeline without a denoiser, or ``revision`` is
             said of a folder.
     """
     files = _open(pretrained, revision)
-    if has(files, 'unet/config.json'):
-        return files, 'unet/'
+    for part in parts:
+        if has(files, f'{part}/config.json'):
+            return files, f'{part}/'
     if has(files, 'config.json'):
-        around, prefix = _pipeline_around(files)
+        around, prefix = _pipeline_around(files, parts)
         return (around, prefix) if around else (files, '')
     if has(files, 'model_index.json'):
         index = read_json(files, 'model_index.json')
-        parts = [name for name in index if name[0] != '_']
+        found = [name for name in index if name[0] != '_']
+        for part in parts:
+            if index.get(part) and found:
+                raise FileNotFoundError(
+                    f'`teacher.pretrained` is {pretrained!r}, a '
+                    f'{index.get("_class_name")} with a {part!r}, but '
+                    f'\'{part}/config.json\' is not there: it was not '
+                    'fetched to its end')
         raise ValueError(
             f'`teacher.pretrained` is {pretrained!r}, a '
-            f'{index.get("_class_name")} of {parts}; UNetTeacher takes a '
-            'pipeline with a `unet`')
+            f'{index.get("_class_name")} of {found}; '
+            f'{"UNetTeacher" if len(parts) == 1 else "DiffusionTeacher"} '
+            'takes a pipeline with a '
+            f'{" or ".join(f"`{part}`" for part in parts)}')
     raise FileNotFoundError(
         f'`teacher.pretrained` is {pretrained!r}, which has no diffusers '
         'denoiser (`config.json`, or `unet/config.json`)')
@@ -167,13 +191,14 @@ def _open(pretrained: str, revision: Optional[str]) -> Files:
             f'that can be read: {reason}') from reason
 
 
-def _pipeline_around(files: Files) -> Tuple[Optional[Files], str]:
+def _pipeline_around(files: Files, parts: Sequence[str]
+                     ) -> Tuple[Optional[Files], str]:
     """The pipeline that a bare model's folder is part of, if it is."""
     if not isinstance(files, Folder) or has(files, 'model_index.json'):
         return None, ''
     parent, name = osp.split(osp.realpath(files.where))
     around = Folder(parent)
-    if name == 'unet' or (has(around, 'model_index.json') and
+    if name in parts or (has(around, 'model_index.json') and
                           name in read_json(around, 'model_index.json')):
         return around, f'{name}/'
     return None, ''

@@ -1,8 +1,7 @@
 """A file of weights, in any of the formats that they come in."""
-import zipfile
 from typing import Any
 
-import torch
+from repfusion_mm.safe_loading import read_weights
 
 LFS = b'version https://git-lfs'
 
@@ -18,14 +17,11 @@ def read_weights_file(path: str) -> Any:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        RefusedFileError: If it holds more than weights.
         Exception: Of many kinds, if it is truncated or something else.
     """
     with open(path, 'rb') as file:
         if file.read(len(LFS)) == LFS:
             raise OSError('only the pointer of Git LFS is there; `git lfs '
                           'pull` fetches the file')
-    if path.endswith('.safetensors'):
-        from safetensors.torch import load_file
-        return load_file(path)
-    return torch.load(path, map_location='cpu', weights_only=True,
-                      mmap=zipfile.is_zipfile(path))
+    return read_weights(path, 'cpu', mmap=True)

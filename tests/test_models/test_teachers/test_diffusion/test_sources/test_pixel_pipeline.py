@@ -80,6 +80,12 @@ def test_parts_that_do_nothing(pipeline, teacher):
 def test_no_denoiser(pipeline, teacher):
     folder = pipeline(transformer='DiTTransformer2DModel')
     shutil.rmtree(folder / 'unet')
+    with pytest.raises(FileNotFoundError, match='a .unet., but .unet/config'
+                       '.json. is not there: it was not fetched'):
+        teacher(folder)
+    index = json.loads((folder / 'model_index.json').read_text())
+    del index['unet']
+    (folder / 'model_index.json').write_text(json.dumps(index))
     with pytest.raises(ValueError, match='a DDPMPipeline of .*transformer'):
         teacher(folder)
 
