@@ -28,6 +28,7 @@ def slope(times: Sequence[float], values: Sequence[float]) -> Dict:
     x, y = (np.array([block.mean() for block in np.array_split(
         np.asarray(series, float), blocks)]) for series in (times, values))
     line = linregress(x, y)
-    half = t.ppf(0.975, blocks - 2) * line.stderr
+    # no error where all values are the same, for which SciPy says NaN
+    half = t.ppf(0.975, blocks - 2) * line.stderr if np.ptp(y) else 0.
     return dict(slope=float(line.slope), low=float(line.slope - half),
                 high=float(line.slope + half), mean=float(np.mean(values)))

@@ -58,7 +58,7 @@ class Job:
         if fault == 'no_folder':
             cfg['train_dataloader']['dataset']['data_root'] = \
                 str(self.folder / 'imags')
-        if fault == 'broken_image':  # whatever is drawn of it ends the run
+        if fault == 'broken_image':  # ends a run; the bank leaves it out
             cfg['train_dataloader']['dataset']['pipeline'][0][
                 'ignore_empty'] = False
         try:
@@ -233,7 +233,8 @@ def _put_away():
                 handler.close()
         manager._instance_dict.clear()
     gc.collect()
-    multiprocessing.active_children()  # takes leave of those that have ended
+    for child in multiprocessing.active_children():
+        child.join(60)  # workers that torch has told to end
 
 
 def quiet():
