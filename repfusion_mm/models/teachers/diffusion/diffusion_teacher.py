@@ -44,7 +44,8 @@ class DiffusionTeacher(DenoiserTeacher):
             that know the label make a reward that reads labels worthless:
             both together are refused, unless ``leak_labels=True`` stands
             beside. Defaults to None: no prompt, as in the training without
-            guidance; needed where it is a class.
+            guidance; of DiT, the class that says nothing; needed elsewhere
+            where it is a class.
         add_noise (bool or int): Noise what the denoiser looks at to the level
             of t, by its own forward process. A number is how many draws of
             the noise the features are the mean of, and costs as many forward
