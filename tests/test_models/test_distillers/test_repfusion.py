@@ -508,7 +508,7 @@ def poison_loss(module):
     (None, None),
     (poison_student, "in the student's 'layer4';"),
     (poison_teacher, f"in the teacher's '{DOWN}';"),
-    (poison_reward, "in the teacher's 'up_blocks.0';"),
+    (poison_reward, "in the teacher's 'up_blocks.0', the reward;"),
     (poison_loss, 'in loss_feature;')])
 def test_not_finite(model, batch, poison, named):
     """Named, and the weights stay as they were."""
