@@ -80,6 +80,7 @@ class TimeSamplerHook(Hook):
             Schedule(**schedule) for schedule in schedules]
         self.interval = interval
         self._first_step: list = []  # hooks that look at it
+        self._watch = PolicyWatch()
         self._resumed: dict = {}
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
