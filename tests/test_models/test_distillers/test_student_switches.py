@@ -9,13 +9,15 @@ from torch._inductor import cudagraph_trees
 
 EAGER = dict(backend='eager')
 TAP = 'mid_block.resnets.1'
+# a shortcut of fewer than 8 channels, channels-last, writes beside its memory
+# on a CPU with AVX2 alone (oneDNN 3.10, `brgconv_strided`)
+WIDTHS = dict(stem_channels=8, base_channels=8)
 TASK = dict(
     type='mmpretrain.ImageClassifier',
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
-    backbone=dict(type='ResNet_CIFAR', depth=18, stem_channels=4,
-                  base_channels=4),
+    backbone=dict(type='ResNet_CIFAR', depth=18, **WIDTHS),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LinearClsHead', num_classes=10, in_channels=32))
+    head=dict(type='LinearClsHead', num_classes=10, in_channels=64))
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def models(request, build, repfusion):
 
     def make(tap='layer4', **switches):
         cfg = repfusion()
+        cfg['backbone'].update(WIDTHS)
         if request.param == 'JointRepFusion':
             del cfg['backbone'], cfg['data_preprocessor']
             cfg.update(type='repfusion_mm.JointRepFusion', task=TASK)

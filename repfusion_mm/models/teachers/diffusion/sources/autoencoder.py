@@ -31,7 +31,7 @@ def build_autoencoder(files: Files, prefix: str) -> Any:
     """
     config = read_json(files, f'{prefix}config.json')
     cls = diffusers_class(str(config.get('_class_name')),
-                          f'{prefix!r} of {files.where!r}')
+                          f'{prefix!r} of {files.where!r} ')
     return cls(**cls.extract_init_dict(dict(config))[0]).eval()
 
 

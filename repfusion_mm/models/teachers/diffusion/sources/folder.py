@@ -55,9 +55,8 @@ class FolderSource(Source):
             return self.denoiser_class(**self.config)
         except (TypeError, ValueError) as error:
             raise ValueError(
-                f'{self.who}: diffusers cannot build a '
-                f'{self.layout.class_name} from its config: {error}'
-            ) from error
+                f'{self.who}cannot be built: diffusers refuses the config of '
+                f'its {self.layout.class_name}: {error}') from error
 
     def read(self) -> nn.Module:
         """As of :class:`Source`."""

@@ -128,7 +128,7 @@ def diffusers_class(name: str, who: str) -> Any:
 
     Args:
         name (str): Of the class.
-        who (str): What has it, for the error message.
+        who (str): What has it, for the error message: a name and a space.
 
     Returns:
         type: The class.
@@ -140,6 +140,6 @@ def diffusers_class(name: str, who: str) -> Any:
     cls = getattr(diffusers, name, None)
     if cls is None:
         raise ValueError(
-            f'{who} is a {name}, which diffusers {diffusers.__version__}, '
+            f'{who}is a {name}, which diffusers {diffusers.__version__}, '
             'the one that is installed, does not have; a newer one may')
     return cls

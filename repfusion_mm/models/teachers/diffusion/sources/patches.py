@@ -1,6 +1,8 @@
 """Transformers that look at latents in patches."""
 from typing import Any, Optional, Sequence, Tuple, Union
 
+from repfusion_mm.models.dpm.image_size import checked_sides
+
 from .folder import LatentSource
 
 
@@ -29,17 +31,12 @@ class PatchSource(LatentSource):
         if size is None:
             raise ValueError(f'`{key}` is needed: the denoiser\'s config has '
                              'no `sample_size`')
-        height, width = (size, size) if isinstance(size, int) else size
         token = stride * self.patch(config)
+        height, width = checked_sides(
+            size, token, key,
+            f'a token of the denoiser is {token} pixels a side')
         most = config.get('pos_embed_max_size')
         for side in (height, width):
-            if side < 1 or side % token:
-                below = side // token * token
-                nearest = f'{below} or {below + token}' if below > 0 else token
-                raise ValueError(
-                    f'`{key}` is {size}, but a token of the denoiser is '
-                    f'{token} pixels a side, so each side must be a multiple '
-                    f'of it; nearest: {nearest}')
             if most and side > most * token:
                 raise ValueError(
                     f'`{key}` is {size}, but the denoiser has places for '

@@ -4,6 +4,10 @@ import copy
 import pytest
 import torch
 
+from tests.test_models.test_teachers.test_diffusion.test_families.prompted import (  # noqa: E501
+    PromptedFamily,
+)
+
 PROMPTS = ('', 'a photo of a cat', 'a photo of a dog')
 TAPS = ['transformer_blocks.1', 'single_transformer_blocks.1.norm']
 
@@ -89,6 +93,16 @@ def flux(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
     return make
 
 
+@pytest.fixture
+def make(flux):
+    return flux
+
+
+class TestFlux(PromptedFamily):
+    taps = TAPS
+    prompts = PROMPTS
+
+
 def test_schnell(proof, flux):
     paths = proof.all_paths(flux())
     assert {'transformer_blocks.0.norm1', 'single_transformer_blocks.0.norm',
@@ -103,23 +117,8 @@ def test_dev(proof, flux):
 
 
 @pytest.mark.slow
-def test_class_names(proof, flux):
-    proof.labels = torch.tensor([0, 1, -1])
-    family = flux((PROMPTS[1], PROMPTS[2], ''),
-                  condition=dict(class_names=['cat', 'dog']))
-    proof.all_paths(family)
-    proof.switches(family, TAPS)
-
-
-@pytest.mark.slow
 def test_switches(proof, flux):
     proof.switches(flux(dev=True), TAPS)
-
-
-@pytest.mark.slow
-def test_early_exit(proof, flux):
-    family = flux()
-    proof.early_exit(family, list(proof.wanted(family)))
 
 
 def test_sizes(proof, flux):
@@ -135,3 +134,4 @@ def test_of_more_than_an_image(proof, flux, tiny_vae, tmp_path):
     tiny_vae(3).save_pretrained(tmp_path / 'flux' / 'vae')
     with pytest.raises(ValueError, match='latents of 5 channels.*have 3'):
         proof.build(dict(family.teacher, taps=TAPS))
+

@@ -4,6 +4,10 @@ import copy
 import pytest
 import torch
 
+from tests.test_models.test_teachers.test_diffusion.test_families.prompted import (  # noqa: E501
+    PromptedFamily,
+)
+
 PROMPTS = ('', 'a photo of a cat', 'a photo of a dog')
 TAPS = ['transformer_blocks.0', 'transformer_blocks.1.attn1.to_k']
 LENGTHS = dict(PixArtAlphaPipeline=120, PixArtSigmaPipeline=300)
@@ -64,6 +68,16 @@ def pixart(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
     return make
 
 
+@pytest.fixture
+def make(pixart):
+    return pixart
+
+
+class TestPixArt(PromptedFamily):
+    taps = TAPS
+    prompts = PROMPTS
+
+
 def scheduler_noise(scheduler):
     """DDPM's, of the same betas: the solver's wants its own steps."""
     from diffusers import DDPMScheduler
@@ -91,20 +105,6 @@ def test_sigma(proof, pixart):
 
 
 @pytest.mark.slow
-def test_class_names(proof, pixart):
-    proof.labels = torch.tensor([0, 1, -1])
-    family = pixart((PROMPTS[1], PROMPTS[2], ''),
-                    condition=dict(class_names=['cat', 'dog']))
-    proof.all_paths(family)
-    proof.switches(family, TAPS)
-
-
-@pytest.mark.slow
 def test_switches(proof, pixart):
     proof.switches(pixart(), TAPS)
 
-
-@pytest.mark.slow
-def test_early_exit(proof, pixart):
-    family = pixart()
-    proof.early_exit(family, list(proof.wanted(family)))

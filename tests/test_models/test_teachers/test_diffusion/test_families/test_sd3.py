@@ -4,6 +4,10 @@ import copy
 import pytest
 import torch
 
+from tests.test_models.test_teachers.test_diffusion.test_families.prompted import (  # noqa: E501
+    PromptedFamily,
+)
+
 PROMPTS = ('', 'a photo of a cat', 'a photo of a dog')
 TAPS = ['transformer_blocks.0', 'transformer_blocks.1.norm1']
 LENGTH = 77 + 256
@@ -62,6 +66,16 @@ def sd3(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
     return make
 
 
+@pytest.fixture
+def make(sd3):
+    return sd3
+
+
+class TestSD3(PromptedFamily):
+    taps = TAPS
+    prompts = PROMPTS
+
+
 def flow(inputs, noise, t):
     """Of diffusers' ``scale_noise``, in float64."""
     sigma = t.double().reshape(-1, *[1] * (inputs.dim() - 1)) / 1000
@@ -97,27 +111,12 @@ def test_without_t5(proof, sd3):
     proof.all_paths(family)
 
 
-@pytest.mark.slow
-def test_class_names(proof, sd3):
-    proof.labels = torch.tensor([0, 1, -1])
-    family = sd3((PROMPTS[1], PROMPTS[2], ''),
-                 condition=dict(class_names=['cat', 'dog']))
-    proof.all_paths(family)
-    proof.switches(family, TAPS)
-
-
 def test_switches(proof, sd3):
     proof.switches(sd3(), TAPS)
 
 
 def test_early_exit(proof, sd3):
     proof.early_exit(sd3(), TAPS)
-
-
-@pytest.mark.slow
-def test_early_exit_of_every_path(proof, sd3):
-    family = sd3()
-    proof.early_exit(family, list(proof.wanted(family)))
 
 
 def test_sizes(proof, sd3):
@@ -142,3 +141,4 @@ def test_time(shift):
         FlowProcess().add_noise(inputs, noise, scheduler.timesteps),
         scheduler.scale_noise(inputs, scheduler.timesteps, noise),
         rtol=1e-5, atol=1e-5)
+
