@@ -1,45 +1,20 @@
 """Prompts, as the real pipelines encode them; they want transformers."""
 import gc
 import importlib.util
-import json
 
 import pytest
 import torch
+
+from tests.test_models.test_teachers.test_diffusion.test_conditions.encoders import (  # noqa: E501
+    clip_encoder,
+    clip_tokenizer,
+    vae,
+)
 
 transformers = pytest.importorskip('transformers')
 NO_PARTS = dict(safety_checker=None, feature_extractor=None)
 IMAGES = torch.rand(2, 3, 16, 24) * 255
 T = torch.tensor([10, 600])
-
-
-def tokenizer(folder):
-    """CLIP's, of single letters."""
-    letters = 'abcdefghijklmnopqrstuvwxyz'
-    words = ['<|startoftext|>', '<|endoftext|>', *letters,
-             *(f'{letter}</w>' for letter in letters)]
-    folder.mkdir()
-    (folder / 'vocab.json').write_text(json.dumps(
-        {word: index for index, word in enumerate(words)}))
-    (folder / 'merges.txt').write_text('#version: 0.2\n')
-    return transformers.CLIPTokenizer(
-        str(folder / 'vocab.json'), str(folder / 'merges.txt'),
-        model_max_length=77)
-
-
-def encoder(width, cls=None, **config):
-    torch.manual_seed(width)
-    return (cls or transformers.CLIPTextModel)(transformers.CLIPTextConfig(
-        vocab_size=54, hidden_size=width, intermediate_size=16,
-        num_hidden_layers=3, num_attention_heads=2, bos_token_id=0,
-        eos_token_id=1, pad_token_id=1, **config)).eval()
-
-
-def vae():
-    from diffusers import AutoencoderKL
-    return AutoencoderKL(
-        block_out_channels=(8, 8), norm_num_groups=4, latent_channels=4,
-        down_block_types=('DownEncoderBlock2D', ) * 2,
-        up_block_types=('UpDecoderBlock2D', ) * 2)
 
 
 def sd(tmp_path):
@@ -54,7 +29,7 @@ def sd(tmp_path):
         down_block_types=('CrossAttnDownBlock2D', 'DownBlock2D'),
         up_block_types=('UpBlock2D', 'CrossAttnUpBlock2D'))
     return StableDiffusionPipeline(
-        vae(), encoder(12), tokenizer(tmp_path / 'words'), unet,
+        vae(), clip_encoder(12), clip_tokenizer(tmp_path / 'words'), unet,
         DDIMScheduler(beta_schedule='scaled_linear'), **NO_PARTS,
         requires_safety_checker=False)
 
@@ -73,9 +48,10 @@ def sdxl(tmp_path):
         down_block_types=('DownBlock2D', 'CrossAttnDownBlock2D'),
         up_block_types=('CrossAttnUpBlock2D', 'UpBlock2D'))
     return StableDiffusionXLPipeline(
-        vae(), encoder(8), encoder(
+        vae(), clip_encoder(8), clip_encoder(
             12, transformers.CLIPTextModelWithProjection, projection_dim=10),
-        tokenizer(tmp_path / 'words'), tokenizer(tmp_path / 'words_2'), unet,
+        clip_tokenizer(tmp_path / 'words'),
+        clip_tokenizer(tmp_path / 'words_2'), unet,
         DDIMScheduler(beta_schedule='scaled_linear'))
 
 
