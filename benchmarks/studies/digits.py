@@ -38,7 +38,8 @@ def parse_args(argv=None):
         help='what the fine-tuning starts from: scratch, scratch_long (as '
         'many steps as both stages), fixed_t<N>, fixed (the best fixed t, '
         'found with the validation labels), bank_t<N> (t = N from a feature '
-        'bank of whole images), uniform, reinforced; at the first of '
+        'bank of whole images), uniform, reinforced, joint, joint_balanced '
+        'and joint_strong (both stages at once); at the first of '
         f'--labels, with {OTHER_SEEDS} seeds: blind (a policy that does not '
         'look first) and constant (one that does not see the image) '
         '(default: %(default)s)')

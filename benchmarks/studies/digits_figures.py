@@ -9,7 +9,9 @@ NAMES = dict(
     fixed_t0='distilled, t = 0', fixed='distilled, best fixed t',
     uniform='distilled, uniform t', reinforced='distilled, reinforced t',
     blind='distilled, reinforced t, no look first',
-    constant='distilled, reinforced t, image not seen')
+    constant='distilled, reinforced t, image not seen',
+    joint='joint', joint_balanced='joint, balanced',
+    joint_strong='joint, weight 5')
 COLOURS = dict(scratch='#9aa0a6', scratch_long='#5f6368', fixed_t0='#e8a33d',
                fixed='#d93025', uniform='#4c8bf5', reinforced='#1a7f4b',
                blind='#a142f4', constant='#00838f')

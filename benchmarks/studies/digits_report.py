@@ -57,8 +57,9 @@ def write_report(study, results, fixed, probe):
 def differences(results):
     """Paired differences between the arms of each number of labels.
 
-    Of reinforced t over all others, and of a feature bank over the same t
-    without one, on the seeds that both have. Each has a 95 percent interval
+    Of reinforced t over all others, of a feature bank over the same t
+    without one, and of joint training over scratch, on the seeds that both
+    have. Each has a 95 percent interval
     of Student's t over the seeds, and its one-sided lower bound.
     """
     rows = []
@@ -90,7 +91,8 @@ def decisions(results):
 
 def _compared(init, other):
     return init == 'reinforced' or \
-        init.startswith('bank_t') and other == init.replace('bank', 'fixed')
+        init.startswith('bank_t') and other == init.replace('bank', 'fixed') \
+        or init.startswith('joint') and other.startswith('scratch')
 
 
 def probe_peak(probe):

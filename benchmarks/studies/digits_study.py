@@ -10,6 +10,8 @@ CONFIGS = Path('configs', 'demo')
 RECORDS = ROOT / 'benchmarks' / 'results' / 'digits_records.jsonl'
 # a quarter of each distillation batch is labelled: 360 draws beside the rest
 LABELLED_DRAWS = 360
+# half of each joint one: as many draws a step as from scratch
+JOINT_DRAWS = 1080
 NUM_CLASSES = 10
 STEPS = 500 + 200  # of both stages
 PROBE = 'analysis_tools/probe_time'
@@ -18,11 +20,29 @@ TRAINED = 3  # of them
 POLICIES = dict(  # how they differ from the reinforced one
     blind={'look': False, 'entropy_weight': 0.3},
     constant={'policy.type': 'repfusion_mm.ConstantPolicy'})
+JOINT = dict(  # how they differ from the joint config
+    joint={},
+    joint_balanced={'model.balance': True},
+    joint_strong={'model.distill_weight': 5.})
 
 
 def options(values):
     return ['--cfg-options', *(f'{key}={value}' for key, value in
                                values.items())]
+
+
+def both_parts(labels, seed, draws):
+    """Overrides of a training on all images, the labelled ones repeated."""
+    parts = 'train_dataloader.dataset.datasets'
+    return {
+        'randomness.seed': seed,
+        f'{parts}.0.labels_per_class': number(labels),
+        f'{parts}.0.seed': seed,
+        f'{parts}.1.times': 1 if labels == 'all' else
+        draws // (NUM_CLASSES * int(labels)),
+        f'{parts}.1.dataset.labels_per_class': number(labels),
+        f'{parts}.1.dataset.seed': seed,
+    }
 
 
 def number(labels):
@@ -93,17 +113,7 @@ class Study(Plan):
         file = 'reinforced' if kind in POLICIES else kind
         config = str(CONFIGS / f'repfusion_resnet18_{file}_digits.py')
         name = f'distill_{arm}_{labels}labels_seed{seed}'
-        dataset = 'train_dataloader.dataset.datasets'
-        times = 1 if labels == 'all' else \
-            LABELLED_DRAWS // (NUM_CLASSES * int(labels))
-        values = {
-            'randomness.seed': seed,
-            f'{dataset}.0.labels_per_class': number(labels),
-            f'{dataset}.0.seed': seed,
-            f'{dataset}.1.times': times,
-            f'{dataset}.1.dataset.labels_per_class': number(labels),
-            f'{dataset}.1.dataset.seed': seed,
-        }
+        values = both_parts(labels, seed, LABELLED_DRAWS)
         paths = {'model.teacher.pretrained': self.teacher}
         if t:
             values['model.time_sampler.t'] = t
@@ -138,21 +148,25 @@ class Study(Plan):
             'randomness.seed': seed,
             f'{dataset}.labels_per_class': number(labels),
             f'{dataset}.seed': seed,
-            'test_dataloader.dataset.split': split,
         }
-        begin, before, after = 'scratch', None, ''
+        file, before, after, paths = 'resnet18_scratch', None, '', {}
         if arm == 'scratch_long':
             values.update({'train_cfg.max_iters': STEPS,
                            'train_cfg.val_interval': STEPS})
+        elif arm in JOINT:
+            file = 'joint-repfusion_resnet18'
+            values = {**both_parts(labels, seed, JOINT_DRAWS), **JOINT[arm]}
+            paths = {'model.teacher.pretrained': self.teacher}
         elif arm != 'scratch':
-            begin = 'repfusion'
+            file = 'resnet18_repfusion'
             before, after = self.distill(arm, labels, seed)
-        config = str(CONFIGS / f'resnet18_{begin}_digits.py')
+        values['test_dataloader.dataset.split'] = split
+        config = str(CONFIGS / f'{file}_digits.py')
         name = f'finetune_{arm}_{labels}labels_seed{seed}_{split}'
 
         def run(checkpoint=None):
             work_dir, resume = self.work_dir(name)
-            arguments = options(values)
+            arguments = options({**values, **paths})
             if checkpoint:
                 arguments.append(
                     f'model.backbone.init_cfg.checkpoint={checkpoint}')

@@ -38,8 +38,7 @@ def teacher_cost(teacher: Any, taps: Sequence[str]) -> TeacherCost:
         TeacherCost: Of one image.
     """
     source = teacher.source
-    with torch.device('meta'):
-        denoiser = source.build().eval()
+    denoiser = source.build_on_meta()
     inputs, args, kwargs = trial_call(source, teacher.is_told)
     call = partial(denoiser, **kwargs)
     found = Taps(denoiser, taps, inputs, *args, call=call,

@@ -47,8 +47,7 @@ def teacher_taps(teacher: Any) -> List[TeacherTap]:
         >>> taps = teacher_taps(teacher)
     """
     source = teacher.source
-    with torch.device('meta'):
-        denoiser = source.build().eval()
+    denoiser = source.build_on_meta()
     inputs, args, kwargs = trial_call(source, teacher.is_told)
     found: Dict[str, tuple] = {}
     counter = FlopCounterMode(display=False)

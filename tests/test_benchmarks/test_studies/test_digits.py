@@ -130,6 +130,23 @@ def test_arms(module, tools, tmp_path):
         given[3]['model.backbone.init_cfg.checkpoint']
 
 
+def test_joint_arms(module, tools, tmp_path):
+    study = make(module, tmp_path)
+    for arm in ('joint', 'joint_balanced', 'joint_strong'):
+        study.finetune(arm, '5', 3)
+    assert {Path(argv[0]).stem for argv in tools} == {
+        'joint-repfusion_resnet18_digits'}
+    joint, balanced, strong = map(_options, tools)
+    assert set(balanced.items()) - set(joint.items()) == {
+        ('model.balance', 'True')}
+    assert set(strong.items()) - set(joint.items()) == {
+        ('model.distill_weight', '5.0')}
+    parts = 'train_dataloader.dataset.datasets'
+    assert joint[f'{parts}.0.seed'] == joint[f'{parts}.1.dataset.seed'] == '3'
+    assert joint[f'{parts}.1.times'] == '21'  # 50 x 21 beside the rest
+    assert 'model.backbone.init_cfg.checkpoint' not in joint
+
+
 def test_what_the_policy_did_is_kept(module, tools, tmp_path):
     study = make(module, tmp_path)
     score = study.finetune('reinforced', '2', 100)

@@ -51,8 +51,7 @@ class DenoiserTeacher(FrozenTeacher):
             raise ValueError(f'`teacher.add_noise` is {add_noise!r}, expected '
                              'False, True, or how many draws of the noise '
                              'the features are the mean of')
-        with torch.device('meta'):  # shapes without memory
-            on_meta = source.build().eval()
+        on_meta = source.build_on_meta()
         source.settle(on_meta.config, image_size, size_key)
         rows = source.settle_condition(condition, on_meta.config,
                                        condition_key)

@@ -42,6 +42,12 @@ class Source:
         """The denoiser with random weights; shapes are read from it."""
         raise NotImplementedError
 
+    def build_on_meta(self) -> Any:
+        """As :meth:`build`, in eval mode, for shapes without memory."""
+        with torch.device('meta'):
+            denoiser = self.build().eval()
+        return denoiser.to('meta')  # what NumPy has computed, too
+
     def read(self) -> Any:
         """The denoiser with its weights, on the CPU."""
         raise NotImplementedError
