@@ -119,7 +119,6 @@ class TimeSamplerHook(Hook):
                 Schedule('entropy_weight', end=0., over=0.5)
             ] if hasattr(sampler, 'entropy_weight') else []
         self._finite_weights = FiniteWeights(model)
-        self._watch = PolicyWatch()
         self._starts = [_start(runner, model, schedule)
                         for schedule in self.schedules]
         # on the model's device, to be read when they are recorded

@@ -2,6 +2,7 @@
 from typing import Any, Dict, Optional, Sequence, Tuple, Union
 
 import torch
+from packaging.version import Version
 from torch import Tensor, nn
 
 from ..conditions.text_encoders import TextEncoders
@@ -93,10 +94,20 @@ class Flux(JointSource):
         rows, columns = torch.meshgrid(
             torch.arange(height, device=text.device),
             torch.arange(width, device=text.device), indexing='ij')
-        places = torch.stack([torch.zeros_like(rows), rows, columns], -1)
+        places = torch.stack([torch.zeros_like(rows), rows, columns],
+                             -1).flatten(0, 1).to(text)
+        nowhere = text.new_zeros(text.shape[1], 3)
+        if _places_have_a_batch():
+            places, nowhere = (one.expand(len(text), -1, -1)
+                               for one in (places, nowhere))
         guidance = torch.full_like(timesteps, GUIDANCE, dtype=torch.float32) \
             if self.is_told_guidance else None
         return (), dict(told, timestep=self.process.told(timesteps),
-                        img_ids=places.flatten(0, 1).to(text),
-                        txt_ids=text.new_zeros(text.shape[1], 3),
-                        guidance=guidance, return_dict=False)
+                        img_ids=places, txt_ids=nowhere, guidance=guidance,
+                        return_dict=False)
+
+
+def _places_have_a_batch() -> bool:
+    """Whether diffusers wants the positions of every image: before 0.31."""
+    import diffusers
+    return Version(diffusers.__version__) < Version('0.31')

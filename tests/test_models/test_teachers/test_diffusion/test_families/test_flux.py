@@ -1,8 +1,10 @@
 """Flux: packed latents, blocks of two streams and of one."""
 import copy
 
+import diffusers
 import pytest
 import torch
+from packaging.version import Version
 
 from tests.test_models.test_teachers.test_diffusion.test_families.prompted import (  # noqa: E501
     PromptedFamily,
@@ -41,6 +43,10 @@ def flux(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
         ids = torch.tensor([[0, row, column] for row in range(4)
                             for column in range(6)]).double()
 
+        nowhere = torch.zeros(length, 3).double()
+        if Version(diffusers.__version__) < Version('0.31'):
+            ids, nowhere = (one.repeat(3, 1, 1) for one in (ids, nowhere))
+
         def inputs(images):
             """As FluxImg2ImgPipeline.prepare_latents does."""
             z = (double.encode(images).latent_dist.mean
@@ -77,7 +83,7 @@ def flux(family, save, name_encoders, tiny_vae, tmp_path, build, stored):
             lambda denoiser, x, t: denoiser(
                 hidden_states=x, timestep=t.to(x) / 1000,
                 guidance=torch.full([1], 3.5).expand(3) if dev else None,
-                txt_ids=torch.zeros(length, 3).double(), img_ids=ids,
+                txt_ids=nowhere, img_ids=ids,
                 joint_attention_kwargs=None, return_dict=False, **told),
             noised=lambda x, noise, t: x + t.reshape(-1, 1, 1).double() / 1000
             * (noise - x),
