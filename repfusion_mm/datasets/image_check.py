@@ -1,4 +1,5 @@
 """Looks through the images of a data set for those that cannot be used."""
+import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import (
     Any,
@@ -17,6 +18,9 @@ from .transforms.bad_image_error import BadImageError
 from .transforms.checked import Checked
 from .transforms.decoding import MAX_PIXELS, decode, read_file
 from .transforms.load_checked_mask import check_mask
+
+# of mmpretrain's CustomDataset
+EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
 class BadImage(NamedTuple):
@@ -89,6 +93,52 @@ def annotations(dataset: Any, indices: Iterable[int]) -> List[dict]:
             found.setdefault(names, dict(img_path=names[0],
                                          seg_map_path=names[1]))
     return list(found.values())
+
+
+def folder_files(folder: str) -> tuple:
+    """The images of a folder, by their extension, and all other files.
+
+    Args:
+        folder (str): With any folders inside.
+
+    Returns:
+        tuple: Annotations, and a list of paths.
+    """
+    paths = [os.path.join(root, name) for root, _, names in os.walk(folder)
+             for name in names]
+    images, others = [], []
+    for path in sorted(paths):
+        if path.lower().endswith(EXTENSIONS):
+            images.append(dict(img_path=path))
+        else:
+            others.append(path)
+    return images, others
+
+
+def passed_over(dataset: Any) -> List[str]:
+    """Files beside the images of mmpretrain's folders, which it leaves out.
+
+    Args:
+        dataset: A data set, or a wrapper of some.
+
+    Returns:
+        list[str]: Those whose extension is not among ``extensions``, or that
+        are in no class's folder.
+    """
+    found: Dict[str, None] = {}
+    inner = getattr(dataset, 'datasets', None) or \
+        [getattr(dataset, 'dataset', None)]
+    for one in inner:
+        if one is not None and not isinstance(one, str):
+            found.update(dict.fromkeys(passed_over(one)))
+    if hasattr(dataset, 'extensions') and not dataset.ann_file:
+        used = {os.path.normpath(dataset.get_data_info(index)['img_path'])
+                for index in range(len(dataset))}
+        for root, _, names in os.walk(dataset.img_prefix):
+            paths = (os.path.normpath(os.path.join(root, name))
+                     for name in sorted(names))
+            found.update((path, None) for path in paths if path not in used)
+    return list(found)
 
 
 def checked_steps(dataset: Any) -> List[Checked]:

@@ -46,7 +46,8 @@ GREY16 = RGB[..., 0].astype(np.uint16) * 257
 # content, the kind, and a part of what is said of it
 BAD = {
     'empty.jpg': (b'', 'empty', 'is empty'),
-    'text.jpg': (b'<html>404</html>', 'no image', "begins with b'<html>404</h"),
+    'text.jpg': (b'<html>404</html>', 'no image',
+                 "begins with b'<html>404</h"),
     'cut.jpg': (cut(JPEG), 'truncated', 'is cut off'),
     'cut_header.jpg': (JPEG[:100], 'truncated', 'is cut off'),
     'cut_progressive.jpg': (cut(file(format='JPEG', progressive=True)),

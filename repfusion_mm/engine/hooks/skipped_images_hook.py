@@ -1,5 +1,4 @@
 """Bad images are found early, and those that were skipped are listed."""
-import logging
 import os
 import os.path as osp
 from typing import Any, Dict, List
@@ -61,7 +60,7 @@ class SkippedImagesHook(Hook):
         if isinstance(runner._val_loop, BaseLoop):
             loaders['val_dataloader'] = runner._val_loop.dataloader
         for key, loader in loaders.items():
-            dataset = getattr(loader, 'dataset', None)
+            dataset: Any = getattr(loader, 'dataset', None)
             if hasattr(dataset, '__len__') and len(dataset) == 0:
                 raise ValueError(f'`{key}.dataset` is empty: no image was '
                                  'found where its config says')
