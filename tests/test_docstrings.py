@@ -13,10 +13,11 @@ from repfusion_mm.registry import (
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
+    TRANSFORMS,
 )
 
 REGISTRIES = (MODELS, HOOKS, DATASETS, OPTIM_WRAPPERS,
-              OPTIM_WRAPPER_CONSTRUCTORS)
+              OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS)
 for _registry in REGISTRIES:
     _registry.import_from_location()
 CLASSES = [cls for registry in REGISTRIES

@@ -1,5 +1,6 @@
 """Looks through the images of a data set for those that cannot be used."""
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import (
     Any,
@@ -132,13 +133,28 @@ def passed_over(dataset: Any) -> List[str]:
         if one is not None and not isinstance(one, str):
             found.update(dict.fromkeys(passed_over(one)))
     if hasattr(dataset, 'extensions') and not dataset.ann_file:
-        used = {os.path.normpath(dataset.get_data_info(index)['img_path'])
-                for index in range(len(dataset))}
-        for root, _, names in os.walk(dataset.img_prefix):
-            paths = (os.path.normpath(os.path.join(root, name))
-                     for name in sorted(names))
-            found.update((path, None) for path in paths if path not in used)
+        for root, _, names in os.walk(dataset.img_prefix, followlinks=True):
+            of_no_class = dataset.with_label and os.path.samefile(
+                root, dataset.img_prefix)
+            found.update((os.path.join(root, name), None)
+                         for name in sorted(names) if of_no_class or
+                         not dataset.is_valid_file(name))
     return list(found)
+
+
+def by_extension(paths: Sequence[str]) -> str:
+    """How many files there are of each extension, for a reader.
+
+    Args:
+        paths (Sequence[str]): Of the files.
+
+    Returns:
+        str: Such as ``'3 .webp, 1 without'``.
+    """
+    kinds = Counter(os.path.splitext(path)[1].lower() or 'without'
+                    for path in paths)
+    return ', '.join(f'{number} {kind}' for kind, number
+                     in kinds.most_common())
 
 
 def checked_steps(dataset: Any) -> List[Checked]:
@@ -177,7 +193,7 @@ def innermost(dataset: Any, index: int) -> tuple:
     return dataset, index
 
 
-def counted(bad: Iterable[Any]) -> str:
+def counted(bad: Iterable[BadImage]) -> str:
     """How many there are of each kind, for a reader.
 
     Args:
@@ -186,9 +202,9 @@ def counted(bad: Iterable[Any]) -> str:
     Returns:
         str: Such as ``'3 truncated, 1 empty'``.
     """
-    kinds = [one.kind for one in bad]
-    return ', '.join(f'{kinds.count(kind)} {kind}' for kind in sorted(
-        set(kinds), key=lambda kind: (-kinds.count(kind), kind)))
+    kinds = Counter(sorted(one.kind for one in bad))
+    return ', '.join(f'{number} {kind}' for kind, number
+                     in kinds.most_common())
 
 
 def _in_order(threads: ThreadPoolExecutor, function: Callable,

@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import os.path as osp
-from collections import Counter
 from functools import partial
 
 from mmengine.config import Config, DictAction
@@ -16,6 +15,7 @@ from rich.progress import track
 
 from repfusion_mm.datasets.image_check import (
     annotations,
+    by_extension,
     check_files,
     counted,
     folder_files,
@@ -98,11 +98,8 @@ def say(name, number, bad, others):
     if len(bad) > SHOWN:
         print(f'  and {len(bad) - SHOWN} more: --json FILE writes all')
     if others:
-        kinds = Counter(osp.splitext(path)[1].lower() or 'none'
-                        for path in others)
         print(f'  {len(others)} other files are passed over, by their '
-              'extension: ' + ', '.join(f'{number} {kind}' for kind, number
-                                        in kinds.most_common()))
+              f'extension: {by_extension(others)}')
 
 
 if __name__ == '__main__':

@@ -4,16 +4,23 @@ import os.path as osp
 from typing import Any, Dict, List
 
 import numpy as np
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.dist import (
+    all_gather_object,
+    get_rank,
+    get_world_size,
+    is_main_process,
+)
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
 from repfusion_mm.datasets.image_check import (
     BadImage,
     annotations,
+    by_extension,
     check_files,
     checked_steps,
     counted,
+    passed_over,
 )
 from repfusion_mm.datasets.transforms import skipped
 from repfusion_mm.datasets.transforms.decoding import MAX_PIXELS
@@ -34,9 +41,10 @@ class SkippedImagesHook(Hook):
     and process; at the end they are counted by what is wrong with them. A
     training that is resumed goes on with the list.
 
-    Before the first step, it is an error if a training or validation data set
-    is empty, if an image of a validation is bad (all of them are read, once),
-    or if more than half of 100 training images are.
+    Before the first step it counts the files that mmpretrain's folders pass
+    over, and it is an error if a training or validation data set is empty, if
+    an image of a validation is bad (all of them are read, once), or if more
+    than half of 100 training images are.
 
     Example:
         >>> custom_hooks = [dict(type='repfusion_mm.SkippedImagesHook')]
@@ -81,7 +89,6 @@ class SkippedImagesHook(Hook):
             runner (Runner): At the end of its training.
         """
         mine = os.environ.get(skipped.VARIABLE, '')
-        lists: List[Any] = [None] * get_world_size()
         lists = all_gather_object(skipped.read(mine))
         skipped.forget()
         found: Dict[str, dict] = {}
@@ -100,6 +107,13 @@ class SkippedImagesHook(Hook):
         steps = checked_steps(dataset)
         if not steps:
             return
+        others = passed_over(dataset) if is_main_process() else []
+        if others:
+            runner.logger.warning(
+                f'{len(others)} files in the folders of `{key}` are not read, '
+                f'by their extension: {by_extension(others)}. Those of them '
+                'that are images take `extensions` in its `dataset`, or, '
+                'where the folders are classes, a class')
         training = key == 'train_dataloader'
         if not training and any(step.bad_images == 'skip' for step in steps):
             raise ValueError(

@@ -147,6 +147,15 @@ def test_decoded_before(folder, train, tmp_path):
     assert len(listed(tmp_path)) == 3
 
 
+def test_passed_over(folder, train, capfd):
+    (folder / 'a/one.webp').write_bytes(b'')
+    (folder / 'a/README').write_bytes(b'')
+    (folder / 'of_no_class.png').write_bytes(b'')
+    train(loader(folder), iters=1)
+    assert '3 files in the folders of `train_dataloader` are not read, by ' \
+        'their extension:' in ''.join(capfd.readouterr())
+
+
 def test_raise_is_before_the_first_step(folder, train):
     with pytest.raises(ValueError, match="`train_dataloader`: '.*' is .* It "
                        "would end the training, since `bad_images` is 'rai"):

@@ -42,6 +42,7 @@ def folders(tmp_path):
         (tmp_path / 'unlabelled' / name).write_bytes(content)
     (tmp_path / 'train/b/notes.txt').write_text('mine')
     (tmp_path / 'train/Thumbs.db').write_bytes(b'x')
+    (tmp_path / 'train/lost.jpg').write_bytes(JPEG)  # of no class
     (tmp_path / 'val/a/bad.png').write_bytes(b'')
     return tmp_path
 
@@ -56,7 +57,8 @@ def test_config(check_images, folders, tmp_path, capsys, load):
     """Every file once, whatever the data set is wrapped in and reads with."""
     config = tmp_path / 'config.py'
     config.write_text(CONFIG.format(root=folders, load=load))
-    report = check_images([str(config), '--json', str(tmp_path / 'found.json')])
+    found = tmp_path / 'found.json'
+    report = check_images([str(config), '--json', str(found)])
     assert list(report) == ['train_dataloader', 'val_dataloader']
     assert report['train_dataloader']['images'] == 6 + len(BAD) - 1  # no .gif
     assert kinds(report['train_dataloader']) == {
@@ -64,19 +66,19 @@ def test_config(check_images, folders, tmp_path, capsys, load):
     assert kinds(report['val_dataloader']) == {'bad.png': 'empty'}
     assert {Path(path).name for path
             in report['train_dataloader']['passed_over']} == {
-                'cut.gif', 'notes.txt', 'Thumbs.db'}
-    assert json.loads((tmp_path / 'found.json').read_text()) == report
+                'cut.gif', 'notes.txt', 'Thumbs.db', 'lost.jpg'}
+    assert json.loads(found.read_text()) == report
     said = capsys.readouterr().out
     assert '20 images, 14 bad: 7 truncated, 2 no colours, 2 too la' in said
-    assert '3 other files are passed over, by their extension: 1 .' in said
+    assert '4 other files are passed over, by their extension: 1 .' in said
     assert f"{str(folders / 'val/a/bad.png')!r} is empty" in said
 
 
 def test_folder(check_images, folders, capsys):
     report, = check_images([str(folders / 'train')]).values()
-    assert report['images'] == 4 and not report['bad']
+    assert report['images'] == 5 and not report['bad']
     said = capsys.readouterr().out
-    assert '4 images, 0 bad' in said and '2 other files are passed' in said
+    assert '5 images, 0 bad' in said and '2 other files are passed' in said
 
 
 def test_limit(check_images, folders):
