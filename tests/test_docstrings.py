@@ -58,6 +58,7 @@ BUILDERS = dict(
     connections=lambda cfgs: [connection(cfg) for cfg in cfgs],
     custom_hooks=lambda cfgs: [HOOKS.build(cfg) for cfg in cfgs],
     dataset=DATASETS.build,
+    pipeline=lambda cfgs: [TRANSFORMS.build(cfg) for cfg in cfgs],
     optim_wrapper=optim_wrapper,
 )
 

@@ -30,13 +30,10 @@ class LoadCheckedImage(Checked):
             which take 300 MB.
 
     Example:
-        >>> dataset = dict(
-        ...     type='mmpretrain.CustomDataset',
-        ...     data_root='data/my_images/train',
-        ...     pipeline=[
-        ...         dict(type='repfusion_mm.LoadCheckedImage',
-        ...              bad_images='skip'),
-        ...         dict(type='mmpretrain.PackInputs')])
+        >>> pipeline = [
+        ...     dict(type='repfusion_mm.LoadCheckedImage', bad_images='skip'),
+        ...     dict(type='mmpretrain.RandomFlip', prob=0.5),
+        ...     dict(type='mmpretrain.PackInputs')]
     """
 
     def __init__(self, bad_images: str = 'raise',

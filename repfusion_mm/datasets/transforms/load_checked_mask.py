@@ -24,16 +24,10 @@ class LoadCheckedMask(Checked):
         **kwargs: Of ``mmseg.LoadAnnotations``.
 
     Example:
-        >>> dataset = dict(
-        ...     type='mmseg.BaseSegDataset',
-        ...     data_root='data/my_masks',
-        ...     data_prefix=dict(img_path='images', seg_map_path='masks'),
-        ...     pipeline=[
-        ...         dict(type='repfusion_mm.LoadCheckedImage',
-        ...              bad_images='skip'),
-        ...         dict(type='repfusion_mm.LoadCheckedMask',
-        ...              bad_images='skip'),
-        ...         dict(type='mmseg.PackSegInputs')])
+        >>> pipeline = [
+        ...     dict(type='repfusion_mm.LoadCheckedImage', bad_images='skip'),
+        ...     dict(type='repfusion_mm.LoadCheckedMask', bad_images='skip'),
+        ...     dict(type='mmseg.PackSegInputs')]
     """
     key = 'seg_map_path'
 

@@ -287,7 +287,7 @@ class BankedTeacher(nn.Module):
         return rows
 
     def _compute(self, entries: np.ndarray, device: torch.device,
-                 skip: bool) -> np.ndarray:
+                 skip: bool = False) -> np.ndarray:
         if self.teacher is None:
             raise FileNotFoundError(
                 f'`teacher.bank` {self.folder!r} has damaged rows, and the '
