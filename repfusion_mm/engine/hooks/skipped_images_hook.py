@@ -1,4 +1,5 @@
 """Bad images are found early, and those that were skipped are listed."""
+import json
 import os
 import os.path as osp
 from typing import Any, Dict, List
@@ -94,6 +95,15 @@ class SkippedImagesHook(Hook):
         found: Dict[str, dict] = {}
         for one in lists:
             found = {**one, **found}
+        if not is_main_process():
+            if osp.exists(mine):
+                os.remove(mine)
+            return
+        of_others = found.keys() - lists[0].keys()
+        if of_others:
+            with open(self._file, 'a') as file:
+                file.writelines(f'{json.dumps(found[path])}\n'
+                                for path in sorted(of_others))
         bad = [BadImage(**found[path]) for path in sorted(found)]
         if bad:
             runner.logger.warning(

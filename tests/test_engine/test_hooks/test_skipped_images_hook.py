@@ -1,5 +1,6 @@
 """Trainings on folders in which some images are bad."""
 import json
+import multiprocessing
 import os
 import re
 
@@ -145,6 +146,31 @@ def test_decoded_before(folder, train, tmp_path):
                           dataset=cfg['dataset'])
     train(cfg)
     assert len(listed(tmp_path)) == 3
+
+
+@pytest.mark.slow
+def test_of_two_processes(folder, train, tmp_path):
+    """Each sees other images; the first one lists those of both."""
+
+    def one(rank):
+        torch.distributed.init_process_group(
+            'gloo', init_method=f'file://{tmp_path}/meet', rank=rank,
+            world_size=2)
+        train(loader(folder), iters=3)  # all images are drawn once
+        own = {name for name, _, _ in sum(SEEN, [])}
+        (tmp_path / f'seen{rank}').write_text(json.dumps(sorted(own)))
+
+    fork = multiprocessing.get_context('fork')
+    processes = [fork.Process(target=one, args=(rank, )) for rank in (0, 1)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert {os.path.basename(one['path']) for one in listed(tmp_path)} == {
+        'empty.jpg', 'text.jpg', 'cut.png'}
+    assert not list((tmp_path / 'run').glob('skipped_images.jsonl.*'))
+    assert (tmp_path / 'seen0').read_text() != (tmp_path / 'seen1').read_text()
 
 
 def test_passed_over(folder, train, capfd):
