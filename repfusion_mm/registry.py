@@ -11,6 +11,7 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
 )
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 from .safe_loading import guard_mmengine
@@ -32,6 +33,11 @@ DATASETS = Registry(
     parent=MMENGINE_DATASETS,
     scope='repfusion_mm',
     locations=['repfusion_mm.datasets'])
+TRANSFORMS = Registry(
+    'transform',
+    parent=MMENGINE_TRANSFORMS,
+    scope='repfusion_mm',
+    locations=['repfusion_mm.datasets.transforms'])
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     'optimizer wrapper constructor',
     parent=MMENGINE_CONSTRUCTORS,

@@ -13,10 +13,11 @@ from repfusion_mm.registry import (
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
+    TRANSFORMS,
 )
 
 REGISTRIES = (MODELS, HOOKS, DATASETS, OPTIM_WRAPPERS,
-              OPTIM_WRAPPER_CONSTRUCTORS)
+              OPTIM_WRAPPER_CONSTRUCTORS, TRANSFORMS)
 for _registry in REGISTRIES:
     _registry.import_from_location()
 CLASSES = [cls for registry in REGISTRIES
@@ -57,6 +58,7 @@ BUILDERS = dict(
     connections=lambda cfgs: [connection(cfg) for cfg in cfgs],
     custom_hooks=lambda cfgs: [HOOKS.build(cfg) for cfg in cfgs],
     dataset=DATASETS.build,
+    pipeline=lambda cfgs: [TRANSFORMS.build(cfg) for cfg in cfgs],
     optim_wrapper=optim_wrapper,
 )
 

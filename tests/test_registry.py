@@ -6,6 +6,7 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
 )
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 
 from repfusion_mm.registry import (
     DATASETS,
@@ -13,6 +14,7 @@ from repfusion_mm.registry import (
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
+    TRANSFORMS,
 )
 
 NAMES = {
@@ -21,6 +23,7 @@ NAMES = {
              'ClassificationReward', 'HintLoss', 'Connection', 'DPM'),
     HOOKS: ('TimeSamplerHook', 'PretrainedCheckHook', 'DPMExportHook'),
     DATASETS: ('Digits', 'FewLabels'),
+    TRANSFORMS: ('LoadCheckedImage', 'LoadCheckedMask'),
     OPTIM_WRAPPERS: ('BFloat16OptimWrapper', ),
     OPTIM_WRAPPER_CONSTRUCTORS: ('TaskOptimWrapperConstructor', ),
 }
@@ -29,6 +32,7 @@ NAMES = {
 @pytest.mark.parametrize('registry, parent', [
     (MODELS, MMENGINE_MODELS), (HOOKS, MMENGINE_HOOKS),
     (DATASETS, MMENGINE_DATASETS),
+    (TRANSFORMS, MMENGINE_TRANSFORMS),
     (OPTIM_WRAPPERS, MMENGINE_OPTIM_WRAPPERS),
     (OPTIM_WRAPPER_CONSTRUCTORS, MMENGINE_CONSTRUCTORS)])
 def test_found_from_mmengine(registry, parent):

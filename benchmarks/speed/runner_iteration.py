@@ -38,7 +38,7 @@ def runner_iteration(ways, model, count):
     from mmengine.runner import Runner
     loader = ways.cfg.train_dataloader
     pipeline = [step for step in loader.dataset.pipeline
-                if step['type'] != 'LoadImageFromFile']
+                if 'Load' not in step['type']]
     work_dir = tempfile.mkdtemp()
     runner = Runner(
         model,  # on the same weights

@@ -7,7 +7,8 @@ default_hooks = dict(
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=1),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     visualization=dict(type='VisualizationHook', enable=False),
-    exact_resume=dict(type='repfusion_mm.ExactResumeHook'))
+    exact_resume=dict(type='repfusion_mm.ExactResumeHook'),
+    skipped_images=dict(type='repfusion_mm.SkippedImagesHook'))
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

@@ -25,7 +25,7 @@ train_dataloader = dict(
         data_prefix='unlabelled',
         with_label=False,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='repfusion_mm.LoadCheckedImage', bad_images='skip'),
             dict(type='RandomResizedCrop', scale=64,
                  crop_ratio_range=(0.6, 1.0)),
             dict(type='RandomFlip', prob=0.5, direction='horizontal'),

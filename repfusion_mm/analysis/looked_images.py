@@ -83,7 +83,7 @@ def view_images(dataset: Any,
         collate (Callable): Makes a batch of samples. Defaults to MMEngine's
             ``pseudo_collate``.
         labelled (bool): Whether images are left out of which a view shows
-            no label. Defaults to True.
+            no label. Defaults to True. Those are anyway that cannot be read.
 
     Returns:
         LookedImages, optional: None if no image is left.
@@ -94,6 +94,9 @@ def view_images(dataset: Any,
                              collate)
         found = list(batch.get('data_samples') or [])
         if labelled and not bool(labelled_mask(found).all()):
+            continue
+        # for a bad image, the data set gives another one each time
+        if len({sample.get('img_path') for sample in found}) > 1:
             continue
         images.append(raw_image.invert(batch['inputs'], data_preprocessor))
         samples += found

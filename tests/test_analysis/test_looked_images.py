@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+from PIL import Image
 
 from repfusion_mm.analysis.looked_images import draw_images, view_images
 from repfusion_mm.analysis.targets import read_targets
@@ -96,3 +97,23 @@ def test_no_label_after_all():
     assert found is None if not kept else found.indices == kept
     assert len(view_images(dataset, unlabelled, 1, preprocessor, RawImage(),
                            labelled=False).indices) == 30
+
+
+def test_views_of_a_bad_image(tmp_path):
+    """They would be of other images each: it is left out."""
+    for index in range(20):
+        Image.new('RGB', (16, 16), (0, 0, 10 * index)).save(
+            tmp_path / f'{index:02}.png')
+    for index in (3, 7):
+        (tmp_path / f'{index:02}.png').write_bytes(b'')
+    dataset = DATASETS.build(dict(
+        type='mmpretrain.CustomDataset', data_root=str(tmp_path),
+        with_label=False, pipeline=[
+            dict(type='repfusion_mm.LoadCheckedImage', bad_images='skip'),
+            dict(type='mmpretrain.PackInputs')]))
+    preprocessor = MODELS.build(dict(type='mmpretrain.ClsDataPreprocessor'))
+    found = view_images(dataset, range(20), 4, preprocessor,
+                        RawImage('bgr'), labelled=False)
+    assert found.indices == [i for i in range(20) if i not in (3, 7)]
+    for index, views in zip(found.indices, found.images):
+        assert (views[:, 2] == 10 * index).all()

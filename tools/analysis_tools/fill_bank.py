@@ -1,10 +1,13 @@
 """Compute all of a training's feature bank ahead of it."""
 import argparse
+import os
+import os.path as osp
 
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from repfusion_mm.datasets.transforms import skipped
 from repfusion_mm.engine.launch import find_device
 from repfusion_mm.registry import MODELS
 
@@ -38,8 +41,17 @@ def main(argv=None):
     teacher.to('cuda' if find_device() == 'cuda' else 'cpu')
     batches = teacher.fill(args.batch_size)
     total = next(batches)
+    listed = osp.join(teacher.folder, 'skipped_images.jsonl')
+    if osp.exists(listed):
+        os.remove(listed)  # those that still are bad are met again
+    skipped.keep_in(listed)
     for _ in track(batches, f'{total} entries', -(-total // args.batch_size)):
         pass
+    skipped.forget()
+    bad = len(skipped.read(listed))
+    if bad:
+        print(f'{bad} images cannot be read and have no features; they are '
+              f'listed in {listed}')
     return total
 
 

@@ -3,13 +3,13 @@
 _base_ = './folder_64px.py'
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='repfusion_mm.LoadCheckedImage', bad_images='skip'),
     dict(type='RandomResizedCrop', scale=256, crop_ratio_range=(0.4, 1.0)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='repfusion_mm.LoadCheckedImage', bad_images='raise'),
     dict(type='ResizeEdge', scale=288, edge='short'),
     dict(type='CenterCrop', crop_size=256),
     dict(type='PackInputs'),

@@ -7,13 +7,13 @@ data_preprocessor = dict(
     to_rgb=True)  # images are read as BGR
 
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='repfusion_mm.LoadCheckedImage', bad_images='skip'),
     dict(type='RandomResizedCrop', scale=64, crop_ratio_range=(0.4, 1.0)),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='repfusion_mm.LoadCheckedImage', bad_images='raise'),
     dict(type='ResizeEdge', scale=72, edge='short'),
     dict(type='CenterCrop', crop_size=64),
     dict(type='PackInputs'),

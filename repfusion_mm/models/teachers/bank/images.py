@@ -1,6 +1,7 @@
 """The whole images that a feature bank is of."""
 import hashlib
 import json
+import os
 import os.path as osp
 from typing import Any, Dict, List, Optional
 
@@ -13,6 +14,10 @@ from repfusion_mm.registry import DATASETS
 from ...utils.dataset_wrappers import source
 from ...utils.nearest import nearest
 from ...utils.raw_images import build_raw_image
+
+
+class NoImageError(ValueError):
+    """An image of the bank's data set cannot be read."""
 
 
 class BankImages:
@@ -69,7 +74,8 @@ class BankImages:
             [steps, channel_order, *([raw_image] if raw_image else [])],
             default=str).encode())
         for name, pixels in zip(names, self._pixels):
-            digest.update(pixels or name[folder:].encode() + b'\n')
+            # a name may be no UTF-8
+            digest.update(pixels or os.fsencode(name[folder:]) + b'\n')
         self.digest = digest.hexdigest()
 
     def __len__(self) -> int:
@@ -115,14 +121,14 @@ class BankImages:
             Tensor: Float, RGB, 0 to 255, (3, H, W).
 
         Raises:
-            ValueError: If it cannot be read.
+            NoImageError: If it cannot be read, and the pipeline says so.
         """
         dataset, index = source(self._dataset, row)
         # a data set itself would give another image for a broken one
         sample = dataset.prepare_data(index)
         if sample is None:
             info = dataset.get_data_info(index)
-            raise ValueError(
+            raise NoImageError(
                 f'{_name(info)!r} of `teacher.dataset` cannot be read; a '
                 'feature bank holds every image: put one that can be read in '
                 'its place, and the bank goes on, or leave it out')

@@ -5,7 +5,7 @@ import os.path as osp
 import shutil
 import tempfile
 import zlib
-from typing import Dict, Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 import numpy as np
 import torch
@@ -117,10 +117,22 @@ class FeatureBank:
 
     @property
     def missing(self) -> np.ndarray:
-        """Entries without a whole row, int64, ascending; reads them all."""
+        """Entries to be computed, int64, ascending; reads them all.
+
+        Those without a whole row, and those of an image that could not be
+        read, which are NaN.
+        """
+        return self._entries_where(
+            lambda rows, whole: ~whole | np.isnan(rows).any(1))
+
+    @property
+    def _torn(self) -> np.ndarray:
+        return self._entries_where(lambda rows, whole: ~whole)
+
+    def _entries_where(self, wanted: Callable) -> np.ndarray:
         chunks = np.array_split(np.arange(self._entries),
                                 -(-self._entries // CHUNK))
-        return np.concatenate([chunk[~self.read(chunk)[1]]
+        return np.concatenate([chunk[wanted(*self.read(chunk))]
                                for chunk in chunks])
 
     @property
@@ -144,7 +156,7 @@ class FeatureBank:
         """
         if device not in self._kept and self.is_full:
             size = 2 * self._entries * self._width
-            fits = size <= ON_GPU and not len(self.missing)
+            fits = size <= ON_GPU and not len(self._torn)
             self._kept[device] = torch.from_numpy(
                 np.array(self._features)).to(device) if fits else None
             if fits:

@@ -9,7 +9,7 @@ from repfusion_mm.registry import MODELS
 
 from ...utils.building import build_part
 from .computing import compute_rows, whole_image
-from .images import BankImages
+from .images import BankImages, NoImageError
 from .key import places, settings
 from .opening import open_bank, read_weights
 from .store import FeatureBank, read_key
@@ -212,6 +212,10 @@ class BankedTeacher(nn.Module):
     def fill(self, batch_size: int) -> Iterator[int]:
         """Compute all that the bank does not hold yet.
 
+        Rows of an image that cannot be read, and that the pipeline skips, are
+        NaN: a training that skips it as well draws none of them. They are
+        computed when the image can be read again.
+
         Args:
             batch_size (int): Images at a time.
 
@@ -223,7 +227,7 @@ class BankedTeacher(nn.Module):
         for start in range(0, len(missing), batch_size):
             # read: another process may have filled some of them
             self._rows(missing[start:start + batch_size],
-                       self.teacher._device_of.device)
+                       self.teacher._device_of.device, skip=True)
             yield max(len(missing) - start - batch_size, 0)
 
     def check_dataset(self, dataset: Any) -> None:
@@ -270,19 +274,20 @@ class BankedTeacher(nn.Module):
         # of a sampler that `check_ranges` was not told of: the loss says so
         return rows.masked_fill((bins < 0)[:, None], torch.nan)
 
-    def _rows(self, entries: np.ndarray,
-              device: torch.device) -> np.ndarray:
+    def _rows(self, entries: np.ndarray, device: torch.device,
+              skip: bool = False) -> np.ndarray:
         """Rows of the bank, computed where they are not there."""
         rows, whole = self._bank.read(entries)
+        whole &= np.isfinite(rows).all(1)  # an image that was skipped
         if not whole.all():
             lacking, where = np.unique(entries[~whole], return_inverse=True)
-            found = self._compute(lacking, device)
+            found = self._compute(lacking, device, skip)
             self._bank.write(lacking, found)
             rows[~whole] = found[where]
         return rows
 
-    def _compute(self, entries: np.ndarray,
-                 device: torch.device) -> np.ndarray:
+    def _compute(self, entries: np.ndarray, device: torch.device,
+                 skip: bool = False) -> np.ndarray:
         if self.teacher is None:
             raise FileNotFoundError(
                 f'`teacher.bank` {self.folder!r} has damaged rows, and the '
@@ -294,9 +299,29 @@ class BankedTeacher(nn.Module):
         numbers, bins = np.divmod(entries, len(self.timesteps))
         # a view has an entry for each bin, and they lie together
         views, which = np.unique(2 * numbers + mirrored, return_inverse=True)
-        images = torch.cat([
-            whole_image(self._images.load(view // 2), self.image_size,
-                        view % 2) for view in views.tolist()])
-        timesteps = torch.tensor(self.timesteps)[torch.from_numpy(bins)]
-        return compute_rows(self.teacher, images, torch.from_numpy(which),
-                            timesteps, self._columns, device)
+        images = [self._load(view // 2, skip) for view in views.tolist()]
+        there = np.array([image is not None for image in images])
+        rows = np.full((len(entries), sum(
+            shape[0] for shape in self.feature_shapes.values())), np.nan,
+            np.float16)
+        if there.any():
+            loaded = torch.cat([
+                whole_image(image, self.image_size, view % 2)
+                for image, view in zip(images, views.tolist())
+                if image is not None])
+            kept = there[which]  # entries whose image is there
+            timesteps = torch.tensor(self.timesteps)[
+                torch.from_numpy(bins[kept])]
+            rows[kept] = compute_rows(
+                self.teacher, loaded,
+                torch.from_numpy((there.cumsum() - 1)[which[kept]]),
+                timesteps, self._columns, device)
+        return rows
+
+    def _load(self, row: int, skip: bool) -> Optional[Tensor]:
+        try:
+            return self._images.load(row)
+        except NoImageError:
+            if skip:
+                return None
+            raise
