@@ -1,6 +1,4 @@
 import io
-import sys
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,9 +8,17 @@ from sklearn.datasets import load_sample_image
 
 from repfusion_mm.datasets.transforms.bad_image_error import BadImageError
 from repfusion_mm.datasets.transforms.decoding import decode
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bad_files import BAD, GREY16, JPEG, PICTURE, RGB, X, Y, file, png
+from tests.test_datasets.bad_files import (
+    BAD,
+    GREY16,
+    JPEG,
+    PICTURE,
+    RGB,
+    X,
+    Y,
+    file,
+    png,
+)
 
 GREY = np.stack([RGB[..., 0]] * 3, -1)
 

@@ -1,7 +1,5 @@
 """Through the data sets and the loader of a training."""
 import os
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +9,7 @@ from mmengine.runner import Runner
 from repfusion_mm.datasets.transforms import LoadCheckedImage, skipped
 from repfusion_mm.datasets.transforms.bad_image_error import BadImageError
 from repfusion_mm.registry import DATASETS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bad_files import BAD, JPEG, file
+from tests.test_datasets.bad_files import BAD, JPEG, file
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,4 @@
 """Masks through mmseg's data set."""
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +9,7 @@ from repfusion_mm.datasets.image_check import annotations, check_files
 from repfusion_mm.datasets.transforms import skipped
 from repfusion_mm.datasets.transforms.bad_image_error import BadImageError
 from repfusion_mm.registry import DATASETS
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from bad_files import PICTURE, X, cut, file, flipped
+from tests.test_datasets.bad_files import PICTURE, X, cut, file, flipped
 
 pytest.importorskip('mmseg')
 CLASSES = (X // 16).astype(np.uint8)  # 0 to 3

@@ -1,12 +1,10 @@
 import json
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / 'test_datasets'))
-from bad_files import BAD, GREY16, JPEG, file
 from PIL import Image
+
+from tests.test_datasets.bad_files import BAD, GREY16, JPEG, file
 
 CONFIG = """
 default_scope = 'mmpretrain'
