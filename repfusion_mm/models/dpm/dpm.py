@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import MODELS
 
 from ..utils.building import preprocessor_config
@@ -57,7 +58,7 @@ class DPM(BaseModel):
 
     def __init__(self,
                  denoiser: dict,
-                 num_timesteps: int = 1000,
+                 num_timesteps: Count = 1000,
                  beta_schedule: str = 'linear',
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
@@ -76,9 +77,6 @@ class DPM(BaseModel):
                 f'{config.in_channels}')
         self.image_size: Tuple[int, int] = denoiser_size(
             None, config, 'denoiser.sample_size')
-        if not isinstance(num_timesteps, int) or num_timesteps < 1:
-            raise ValueError(f'`num_timesteps` is {num_timesteps!r}, expected '
-                             'a whole number of at least 1')
         try:
             self.scheduler = DDPMScheduler(
                 num_train_timesteps=num_timesteps,
