@@ -5,11 +5,8 @@ import reprlib
 from typing import Any, Callable, Dict, get_type_hints
 
 from .annotations import misfit
-from .config_error import ConfigError
+from .config_error import NAMELESS, ConfigError, is_nameless
 
-# what a constructor may fail with that tells nothing of the config
-NAMELESS = (ArithmeticError, AttributeError, LookupError, MemoryError,
-            RuntimeError, TypeError, ValueError, AssertionError)
 SHORT = reprlib.Repr()
 SHORT.maxstring = SHORT.maxother = 80
 
@@ -56,16 +53,11 @@ def _looking(call: Callable, name: str) -> Callable:
         try:
             return call(*args, **kwargs)
         except NAMELESS as error:
-            if isinstance(error, ConfigError) or not _is_nameless(error):
+            if not is_nameless(error):
                 raise
             raise ConfigError('', _of_what(name, given, error)) from error
 
     return looking
-
-
-def _is_nameless(error: BaseException) -> bool:
-    """Ours name a key in backticks."""
-    return '`' not in str(error)
 
 
 def _of_what(name: str, given: Dict[str, Any],

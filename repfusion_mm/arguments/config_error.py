@@ -36,6 +36,28 @@ class UnknownTypeError(ConfigError, KeyError):
     """A ``type`` that is registered nowhere."""
 
 
+# what a constructor may fail with that tells nothing of the config
+NAMELESS = (ArithmeticError, AssertionError, AttributeError, LookupError,
+            MemoryError, RuntimeError, TypeError, ValueError)
+
+
+def is_nameless(error: BaseException) -> bool:
+    """Whether an error comes from beneath, and names no config key.
+
+    Args:
+        error (Exception): Ours have keys in backticks; MMEngine's registries
+            have names of classes in them.
+
+    Returns:
+        bool: Whether it does not.
+    """
+    text = str(error)
+    return not isinstance(error, ConfigError) and \
+        isinstance(error, NAMELESS) and \
+        ('`' not in text or 'it was registered as expected' in text
+         or 'must contain the key "type"' in text)
+
+
 @contextmanager
 def under(key: str) -> Iterator[None]:
     """What is built here is the part of that key.
@@ -44,10 +66,17 @@ def under(key: str) -> Iterator[None]:
         key (str): For example ``'connections[0]'``.
 
     Raises:
-        ConfigError: Those of the part, with the key in front.
+        ConfigError: Those of the part, with the key in front, and what it
+            fails with in the words of whatever lies beneath it.
     """
     try:
         yield
     except ConfigError as error:
         error.within(key)
         raise
+    except NAMELESS as error:
+        if not is_nameless(error):
+            raise
+        cls = UnknownTypeError if isinstance(error, KeyError) else ConfigError
+        raise cls(key, f' cannot be built: {type(error).__name__}: '
+                  f'{error}') from error

@@ -7,9 +7,9 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from repfusion_mm.arguments.annotations import Count
-from repfusion_mm.arguments.config_error import under
 from repfusion_mm.registry import DATASETS
 
+from ..models.utils.building import build_dataset
 from ..models.utils.dataset_wrappers import inside
 
 UNREADABLE = 'unreadable'  # a mark in an annotation
@@ -51,8 +51,7 @@ def cached_images(dataset: dict, num_transforms: Count = 1) -> BaseDataset:
         ...             dict(type='RandomFlip', prob=0.5),
         ...             dict(type='PackInputs')]))
     """
-    with under('dataset'):
-        built = DATASETS.build(dataset)
+    built: Any = build_dataset('dataset', dataset)
     if hasattr(built, 'full_init'):
         built.full_init()
     leaves: Dict[int, Tuple[Any, Set[int]]] = {}

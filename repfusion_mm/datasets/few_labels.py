@@ -16,10 +16,10 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from repfusion_mm.arguments.annotations import Index
-from repfusion_mm.arguments.config_error import under
 from repfusion_mm.registry import DATASETS
 
 from ..models.labels import UNLABELLED_PIXEL
+from ..models.utils.building import build_dataset
 from ..models.utils.dataset_wrappers import inside, source
 from .hidden_labels import HiddenMask, classes_of, hide_labels
 from .labelled_images import draw, first_of_each, refuse_mixtures
@@ -95,9 +95,7 @@ class FewLabels(BaseDataset):
             raise ValueError(
                 f'`labels_per_class` is {labels_per_class} and '
                 f'`num_labelled` {num_labelled}; give one of the two')
-        with under('dataset'):
-            self.dataset = DATASETS.build(dataset) \
-                if isinstance(dataset, dict) else dataset
+        self.dataset = build_dataset('dataset', dataset)
         refuse_mixtures(self.dataset)
         self.labels_per_class = labels_per_class
         self.num_labelled = num_labelled

@@ -22,6 +22,13 @@ NONSENSE = [None, True, False, *NUMBERS, '', 'no_such', '3', [], [0], [1, 2],
             dict(type='repfusion_mm.NoSuch'), dict(type=None)]
 
 
+# a tap of a connection or a reward is handed on to the teacher as one of these
+HANDED_ON = dict(teacher_tap='taps', tap='taps')
+# what is looked at before anything of ours is asked
+OF_OTHERS = {
+    ('BFloat16OptimWrapper', 'optimizer'): 'built by MMEngine\'s constructor'}
+
+
 def like(value):
     """What someone may write in place of a value that works."""
     if isinstance(value, bool) or value is None:
@@ -33,7 +40,9 @@ def like(value):
     if isinstance(value, dict):
         return [
             dict(value, no_such=1),
+            # what a pipeline takes is its library's
             *({**value, key: other} for key, old in value.items()
+              if key != 'pipeline'
               for other in [*like(old), *NONSENSE[:6], '', 'no_such', {}]),
             *({other: one for other, one in value.items() if other != key}
               for key in value)]
@@ -57,21 +66,38 @@ def changes(name):
     works, known = example(name, cls), parameters(cls)
     changed = [
         (key, value) for key, one in known.items()
+        if (name, key) not in OF_OTHERS
         for value in [*NONSENSE, *like(works.get(key, one.default))]]
     return [(key, dict(works, type=f'repfusion_mm.{name}', **{key: value}))
             for key, value in [*changed, ('no_such', 1)]]
 
 
-def names_the_key(message, key, value):
+def changed_keys(before, after):
+    """Keys of the innermost values that differ, and of what they are in."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return {key for one in {*before, *after}
+                if before.get(one) != after.get(one)
+                for key in {one, *changed_keys(before.get(one),
+                                               after.get(one))}}
+    if isinstance(before, (list, tuple)) and isinstance(after, list):
+        return {key for one, other in zip(before, after)
+                for key in changed_keys(one, other)}
+    return set()
+
+
+def names_the_key(message, name, key, value):
     """Whether an error says what to change.
 
     Args:
         message (str): Of the error.
+        name (str): Of the class.
         key (str): The argument that was changed.
         value (Any): What it was changed to.
     """
-    words = set(re.findall(r'\w+', message))
-    return key in words
+    before = example(name, REGISTERED[name][1]).get(key)
+    keys = {key, *changed_keys(before, value)}
+    return bool((keys | {HANDED_ON.get(key)}) & set(
+        re.findall(r'\w+', message)))
 
 
 def check(name, key, cfg, folder):
@@ -88,7 +114,7 @@ def check(name, key, cfg, folder):
     except FloatingPointError:  # a number that overflows; it says where
         return
     except Exception as error:
-        assert names_the_key(str(error), key, cfg[key]), \
+        assert names_the_key(str(error), name, key, cfg[key]), \
             f'{key}={cfg[key]!r}: {type(error).__name__}: {error}'
     else:
         assert all(map(math.isfinite, losses))

@@ -210,6 +210,9 @@ def train(name, cfg, folder):
         registry.build(cfg)
         return []
     if registry is not MODELS:
+        if registry is not OPTIM_WRAPPERS and \
+                registry is not OPTIM_WRAPPER_CONSTRUCTORS:
+            registry.build(copy.deepcopy(cfg))  # refused without a model
         return _in_a_run(registry, cfg, name, folder)
     kind = cls.__module__.split('.')[2]
     if name == 'BankedTeacher':

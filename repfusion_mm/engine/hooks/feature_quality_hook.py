@@ -17,7 +17,8 @@ from repfusion_mm.analysis.targets import GRID, grid_rows, read_targets
 from repfusion_mm.arguments.annotations import AtLeast, Count
 from repfusion_mm.engine.resuming.atomic_write import ATOMIC
 from repfusion_mm.models.labels import labelled_mask
-from repfusion_mm.registry import DATASETS, HOOKS
+from repfusion_mm.models.utils.building import build_dataset
+from repfusion_mm.registry import HOOKS
 
 from .bare_model import bare_model
 from .random_state import same_random_state
@@ -100,8 +101,7 @@ class FeatureQualityHook(Hook):
         self._seconds, self._begun = 0., time.time()
         self._history: List[dict] = []
         if is_main_process():
-            if isinstance(self.dataset, dict):
-                self.dataset = DATASETS.build(self.dataset)
+            self.dataset = build_dataset('dataset', self.dataset)
             with same_random_state():
                 np.random.seed(0)
                 self._images = draw_images(self.dataset, self.num_images,

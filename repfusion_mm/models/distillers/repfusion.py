@@ -112,9 +112,10 @@ class RepFusion(Distiller):
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(preprocessor_config(data_preprocessor), channel_order,
-                         raw_image, trial_size, channels_last, compile,
-                         init_cfg)
+        super().__init__(build_part('data_preprocessor',
+                                    preprocessor_config(data_preprocessor)),
+                         channel_order, raw_image, trial_size, channels_last,
+                         compile, init_cfg)
         # one seed starts one student, whatever teaches it
         self._student_rng = torch.get_rng_state()
         self.backbone = build_part('backbone', backbone)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import MODELS
 
-from ..utils.building import preprocessor_config
+from ..utils.building import build_part, preprocessor_config
 from ..utils.finite_check import FiniteCheck
 from ..utils.raw_images import build_raw_image
 from ..utils.without_waiting import without_waiting
@@ -63,7 +63,8 @@ class DPM(BaseModel):
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
                  raw_image: Optional[dict] = None) -> None:
-        super().__init__(preprocessor_config(data_preprocessor))
+        super().__init__(build_part('data_preprocessor',
+                                    preprocessor_config(data_preprocessor)))
         without_waiting(self.data_preprocessor)
         from diffusers import DDPMScheduler
         self.raw_image = build_raw_image(raw_image, channel_order)

@@ -80,6 +80,9 @@ class UniformTime(nn.Module):
         return {}
 
     def _check(self) -> None:
+        if not self.ranges:
+            raise ValueError('`time_sampler` needs a `min_t` and a `max_t`, '
+                             'or several for each connection, got none')
         if any(not 0 <= low < high for low, high in self.ranges):
             raise ValueError('`time_sampler` needs 0 <= min_t < max_t, got '
                              f'min_t={self.min_t}, max_t={self.max_t}')

@@ -6,7 +6,7 @@ from torch import nn
 
 from ...arguments.checked import check_names
 from ...arguments.config_error import ConfigError, UnknownTypeError, under
-from ...registry import MODELS
+from ...registry import DATASETS, MODELS
 from .nearest import nearest
 
 
@@ -68,6 +68,25 @@ def _accepted(cls: Any, arguments: dict) -> dict:
         return arguments
     return {name: value for name, value in arguments.items()
             if name in parameters or name == 'type'}
+
+
+def build_dataset(key: str, cfg: Any) -> Any:
+    """Build a data set of any library.
+
+    Args:
+        key (str): Its config key, for error messages.
+        cfg (dict or BaseDataset): Its config; a built one is returned as is.
+
+    Returns:
+        BaseDataset: The data set.
+
+    Raises:
+        ConfigError: If it cannot be built.
+    """
+    if not isinstance(cfg, dict):
+        return cfg
+    with under(key):
+        return DATASETS.build(cfg)
 
 
 def preprocessor_config(cfg: Any) -> Any:
