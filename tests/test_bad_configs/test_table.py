@@ -7,7 +7,6 @@ from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 
 from tests.test_bad_configs.working import (
-    CLASSIFIER,
     DIGITS,
     TAP,
     TEACHER,
@@ -213,8 +212,8 @@ TABLE = [
     ('JointRepFusion', dict(task=dict(type='mmpretrain.ImageClasifier')),
      "`task.type` is 'mmpretrain.ImageClasifier', which is registered "
      'nowhere'),
-    ('JointRepFusion', dict(task=dict(CLASSIFIER['backbone'])),
-     '`task` is a ResNet_CIFAR, which has no `extract_feat`'),
+    ('JointRepFusion', dict(task=UNIFORM), '`task` is a UniformTime, which '
+     'has no `extract_feat`'),
     ('JointRepFusion', dict(distill_weight=-1), '`distill_weight` is -1, but '
      'JointRepFusion expects a finite number of at least 0'),
     ('JointRepFusion', dict(balance='True'), "`balance` is 'True', but "
@@ -269,8 +268,8 @@ TABLE = [
     ('FewLabels', dict(seed=-1), '`seed` is -1, but FewLabels expects a '
      'whole number of at least 0'),
     ('FewLabels', dict(dataset=dict(type='repfusion_mm.Digit')),
-     "`dataset.type` is 'Digit', which no dataset is registered as; nearest: "
-     "'repfusion_mm.Digits'"),
+     "`dataset.type` is 'repfusion_mm.Digit', which no dataset is registered "
+     "as; nearest: 'repfusion_mm.Digits'"),
     ('CachedImages', dict(num_transforms=9), '`dataset.num_transforms` is 9, '
      'expected 1 to 2'),
     ('CachedImages', dict(num_transforms='all'), "`num_transforms` is 'all', "

@@ -124,6 +124,14 @@ def write_files(folder):
 
 
 @functools.lru_cache
+def built_teacher():
+    """One for all that is about something else: building it takes longest."""
+    teacher = MODELS.build(dict(TEACHER, taps=[TAP]))
+    teacher.init_weights()
+    return teacher
+
+
+@functools.lru_cache
 def digits():
     """A batch's images, as a data set gives them."""
     dataset = DATASETS.build(dict(DIGITS, indices=8, split='train'))
@@ -144,9 +152,6 @@ def registered():
         for name, cls in registry.module_dict.items():
             if cls.__module__.startswith('repfusion_mm.'):
                 found[name] = registry, cls
-    # the registry's imports mmseg for whoever builds it
-    from repfusion_mm.datasets.celebamask_hq import CelebAMaskHQ
-    found['CelebAMaskHQ'] = DATASETS, CelebAMaskHQ
     return found
 
 
@@ -206,6 +211,7 @@ def train(name, cfg, folder):
         list[float]: The losses.
     """
     registry, cls = registered()[name]
+    cfg = copy.deepcopy(cfg)  # libraries write into theirs
     if name in ONLY_BUILT:
         registry.build(cfg)
         return []
@@ -217,13 +223,12 @@ def train(name, cfg, folder):
     kind = cls.__module__.split('.')[2]
     if name == 'BankedTeacher':
         cfg.setdefault('bank', str(folder / 'bank'))
-    losses = _two_steps(_model(kind, name, cfg))
-    return losses
+    return _two_steps(_model(kind, name, cfg))
 
 
 def _model(kind, name, cfg):
-    model = dict(copy.deepcopy(INSTEAD['RepFusion']),
-                 type='repfusion_mm.RepFusion')
+    model = dict(copy.deepcopy(INSTEAD['RepFusion']), trial_size=16,
+                 teacher=built_teacher(), type='repfusion_mm.RepFusion')
     connection, = model['connections']
     if kind in ('distillers', 'dpm'):
         return cfg
@@ -231,6 +236,7 @@ def _model(kind, name, cfg):
         connection['loss'] = cfg
     elif name == 'Connection':
         model['connections'] = [cfg]
+        model['teacher'] = TEACHER
     elif name == 'TopDownRegressor':
         model['regressor'] = cfg
         connection['student_tap'] = 'regressor.0'
@@ -290,8 +296,8 @@ def _labelled(sample):
 def _in_a_run(registry, cfg, name, folder):
     """By the Runner, of what is no part of a model."""
     run = types.SimpleNamespace(
-        model=dict(copy.deepcopy(INSTEAD['RepFusion']),
-                   type='repfusion_mm.RepFusion'),
+        model=dict(copy.deepcopy(INSTEAD['RepFusion']), trial_size=16,
+                   teacher=built_teacher(), type='repfusion_mm.RepFusion'),
         dataset=DIGITS, hooks=[], optim_wrapper=dict(
             optimizer=dict(type='SGD', lr=1e-3)))
     del run.model['reward']
