@@ -5,6 +5,7 @@ import os.path as osp
 
 from mmengine.config import Config, DictAction
 
+from repfusion_mm.arguments.options import count
 from repfusion_mm.engine.launch import (
     find_device,
     pin_for_gpus_only,
@@ -31,7 +32,7 @@ def parse_args(argv=None):
     parser.add_argument(
         '--show-dir', help='directory to save pictures of predictions to')
     parser.add_argument(
-        '--interval', type=int, default=1, help='show every n-th sample')
+        '--interval', type=count, default=1, help='show every n-th sample')
     parser.add_argument(
         '--wait-time', type=float, default=2,
         help='seconds that each window stays')

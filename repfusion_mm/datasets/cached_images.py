@@ -6,15 +6,17 @@ from typing import Any, Dict, List, Optional, Set, Tuple
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import DATASETS
 
+from ..models.utils.building import build_dataset
 from ..models.utils.dataset_wrappers import inside
 
 UNREADABLE = 'unreadable'  # a mark in an annotation
 
 
 @DATASETS.register_module(name='CachedImages')
-def cached_images(dataset: dict, num_transforms: int = 1) -> BaseDataset:
+def cached_images(dataset: dict, num_transforms: Count = 1) -> BaseDataset:
     """A data set that runs the first transforms of its pipeline only once.
 
     They run on all images when the data set is built; what comes out becomes
@@ -49,7 +51,7 @@ def cached_images(dataset: dict, num_transforms: int = 1) -> BaseDataset:
         ...             dict(type='RandomFlip', prob=0.5),
         ...             dict(type='PackInputs')]))
     """
-    built = DATASETS.build(dataset)
+    built: Any = build_dataset('dataset', dataset)
     if hasattr(built, 'full_init'):
         built.full_init()
     leaves: Dict[int, Tuple[Any, Set[int]]] = {}

@@ -7,12 +7,15 @@ from typing import Any, Optional, Sequence
 
 from mmseg.datasets import BaseSegDataset
 
+from repfusion_mm.arguments.checked import checked
+
 # in the order of their ids; later parts lie over earlier ones
 CLASSES = ('background', 'skin', 'nose', 'eye_g', 'l_eye', 'r_eye', 'l_brow',
            'r_brow', 'l_ear', 'r_ear', 'mouth', 'u_lip', 'l_lip', 'hair',
            'hat', 'ear_r', 'neck_l', 'neck', 'cloth')
 
 
+@checked
 class CelebAMaskHQ(BaseSegDataset):
     """30,000 portraits, with a mask of 18 parts of the face and its clothing.
 

@@ -15,9 +15,11 @@ from typing import (
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from repfusion_mm.arguments.annotations import Index
 from repfusion_mm.registry import DATASETS
 
 from ..models.labels import UNLABELLED_PIXEL
+from ..models.utils.building import build_dataset
 from ..models.utils.dataset_wrappers import inside, source
 from .hidden_labels import HiddenMask, classes_of, hide_labels
 from .labelled_images import draw, first_of_each, refuse_mixtures
@@ -81,10 +83,10 @@ class FewLabels(BaseDataset):
 
     def __init__(self,
                  dataset: Union[dict, BaseDataset],
-                 labels_per_class: Optional[int] = None,
+                 labels_per_class: Optional[Index] = None,
                  part: str = 'labelled',
-                 num_labelled: Optional[int] = None,
-                 seed: int = 0,
+                 num_labelled: Optional[Index] = None,
+                 seed: Index = 0,
                  ignore_index: int = UNLABELLED_PIXEL) -> None:
         # not MMEngine's: the annotations are those of the data set inside
         if part not in PARTS:
@@ -93,13 +95,7 @@ class FewLabels(BaseDataset):
             raise ValueError(
                 f'`labels_per_class` is {labels_per_class} and '
                 f'`num_labelled` {num_labelled}; give one of the two')
-        for name, number in (('labels_per_class', labels_per_class),
-                             ('num_labelled', num_labelled)):
-            if number is not None and number < 0:
-                raise ValueError(f'`{name}` must not be negative, got '
-                                 f'{number}')
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) \
-            else dataset
+        self.dataset = build_dataset('dataset', dataset)
         refuse_mixtures(self.dataset)
         self.labels_per_class = labels_per_class
         self.num_labelled = num_labelled

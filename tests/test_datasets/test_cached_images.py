@@ -98,7 +98,7 @@ def test_few_labels(config):
 
 @pytest.mark.parametrize('number, match', [
     (2, 'RandomCrop gives another image each time; it may be at most 1'),
-    (0, 'expected 1 to 4'), (9, 'expected 1 to 4')])
+    (0, '`num_transforms` is 0, .*at least 1'), (9, 'expected 1 to 4')])
 def test_wrong_number(config, number, match):
     with pytest.raises(ValueError, match=match):
         DATASETS.build(config(num_transforms=number))

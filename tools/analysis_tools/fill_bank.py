@@ -7,6 +7,7 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from repfusion_mm.arguments.options import count
 from repfusion_mm.datasets.transforms import skipped
 from repfusion_mm.engine.launch import find_device
 from repfusion_mm.registry import MODELS
@@ -17,7 +18,7 @@ def parse_args(argv=None):
     parser.add_argument(
         'config', help='train config whose `model.teacher` is a BankedTeacher')
     parser.add_argument(
-        '--batch-size', type=int, default=128,
+        '--batch-size', type=count, default=128,
         help='images at a time (default: %(default)s)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction,

@@ -10,6 +10,7 @@ from rich.progress import track
 from rich.table import Table
 
 from repfusion_mm.analysis import pooled_features, probe_over_time
+from repfusion_mm.arguments.options import count
 from repfusion_mm.engine.launch import find_device, pin_for_gpus_only
 from repfusion_mm.registry import MODELS
 
@@ -24,7 +25,7 @@ def parse_args(argv=None):
         '--split', choices=['val', 'test'], default='val',
         help='what the probe predicts')
     parser.add_argument(
-        '--seeds', type=int, default=10,
+        '--seeds', type=count, default=10,
         help='number of draws of the labelled images')
     parser.add_argument(
         '--out', help='write <out>.json with the numbers and <out>.png with '

@@ -21,6 +21,7 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from repfusion_mm.analysis.will_it_pay import recommended, will_it_pay
+from repfusion_mm.arguments.options import count
 
 
 def parse_args(argv=None):
@@ -44,13 +45,13 @@ def parse_args(argv=None):
         '--taps', nargs='+', help='teacher taps to compare (default: the '
         'config\'s own, and the first and last residual block of the middle '
         'and of each block on the way up)')
-    parser.add_argument('--times', type=int, default=20,
+    parser.add_argument('--times', type=count, default=20,
                         help='time steps (default: %(default)s)')
-    parser.add_argument('--images', type=int, default=256,
+    parser.add_argument('--images', type=count, default=256,
                         help='labelled images at most (default: %(default)s)')
-    parser.add_argument('--views', type=int, default=4,
+    parser.add_argument('--views', type=count, default=4,
                         help='of each image (default: %(default)s)')
-    parser.add_argument('--steps', type=int, default=300,
+    parser.add_argument('--steps', type=count, default=300,
                         help='of each of the 5 trainings from scratch '
                         '(default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0,

@@ -5,6 +5,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import EMAHook, Hook
 from mmengine.model import is_model_wrapper
 
+from repfusion_mm.arguments.annotations import Count, Index
 from repfusion_mm.models.dpm.sample_grid import sample_grid
 from repfusion_mm.registry import HOOKS
 
@@ -34,14 +35,9 @@ class DPMExportHook(Hook):
     """
     priority = 'VERY_LOW'  # behind EMAHook
 
-    def __init__(self, num_samples: int = 16,
-                 sampling_steps: int = 50,
+    def __init__(self, num_samples: Index = 16,
+                 sampling_steps: Count = 50,
                  half: bool = False) -> None:
-        if num_samples < 0 or sampling_steps < 1:
-            raise ValueError(
-                'DPMExportHook needs `num_samples` of at least 0 and '
-                f'`sampling_steps` of at least 1, got {num_samples} and '
-                f'{sampling_steps}')
         self.num_samples = num_samples
         self.sampling_steps = sampling_steps
         self.half = half

@@ -2,7 +2,7 @@
 import json
 import os.path as osp
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Annotated, Any, Dict, List, Optional, Tuple
 
 import numpy as np
 import torch
@@ -14,9 +14,11 @@ from torch import Tensor
 from repfusion_mm.analysis.feature_quality import feature_quality
 from repfusion_mm.analysis.looked_images import draw_images, preprocessed
 from repfusion_mm.analysis.targets import GRID, grid_rows, read_targets
+from repfusion_mm.arguments.annotations import AtLeast, Count
 from repfusion_mm.engine.resuming.atomic_write import ATOMIC
 from repfusion_mm.models.labels import labelled_mask
-from repfusion_mm.registry import DATASETS, HOOKS
+from repfusion_mm.models.utils.building import build_dataset
+from repfusion_mm.registry import HOOKS
 
 from .bare_model import bare_model
 from .random_state import same_random_state
@@ -70,20 +72,13 @@ class FeatureQualityHook(Hook):
 
     def __init__(self,
                  dataset: dict,
-                 interval: Optional[int] = None,
-                 num_images: int = 512,
+                 interval: Optional[Count] = None,
+                 num_images: Annotated[int, AtLeast(LEAST_IMAGES)] = 512,
                  keep_best: Optional[str] = None,
-                 patience: Optional[int] = None) -> None:
+                 patience: Optional[Count] = None) -> None:
         if keep_best not in (None, *MEASURES):
             raise ValueError(f'`keep_best` is {keep_best!r}, expected one of '
                              f'{MEASURES}')
-        for name, value, least in (('interval', interval, 1),
-                                   ('num_images', num_images, LEAST_IMAGES),
-                                   ('patience', patience, 1)):
-            if value is not None and (
-                    not isinstance(value, int) or value < least):
-                raise ValueError(f'`{name}` is {value!r}, expected a whole '
-                                 f'number of at least {least}')
         self.dataset, self.interval = dataset, interval
         self.num_images = num_images
         self.keep_best, self.patience = keep_best, patience
@@ -106,8 +101,7 @@ class FeatureQualityHook(Hook):
         self._seconds, self._begun = 0., time.time()
         self._history: List[dict] = []
         if is_main_process():
-            if isinstance(self.dataset, dict):
-                self.dataset = DATASETS.build(self.dataset)
+            self.dataset = build_dataset('dataset', self.dataset)
             with same_random_state():
                 np.random.seed(0)
                 self._images = draw_images(self.dataset, self.num_images,

@@ -1,7 +1,10 @@
 """A value of the time sampler that changes linearly over training."""
 from typing import Union
 
+from repfusion_mm.arguments.checked import checked
 
+
+@checked
 class Schedule:
     """Takes an attribute linearly from its first value to ``end``.
 

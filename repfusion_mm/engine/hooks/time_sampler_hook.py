@@ -8,6 +8,8 @@ from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from repfusion_mm.arguments.annotations import Count
+from repfusion_mm.arguments.config_error import under
 from repfusion_mm.engine.resuming.atomic_write import write_atomically
 from repfusion_mm.models.distillers.part_checks import check_channels
 from repfusion_mm.models.utils.compiling import check_accumulation
@@ -69,15 +71,10 @@ class TimeSamplerHook(Hook):
 
     def __init__(self,
                  schedules: Optional[Sequence[dict]] = None,
-                 interval: int = 50) -> None:
-        for schedule in schedules or []:
-            if not isinstance(schedule, dict) or \
-                    not {'attribute', 'end'} <= set(schedule):
-                raise ValueError(
-                    f'`schedules` is {schedules!r}, expected a list of dicts, '
-                    'each with an `attribute` and its `end`')
+                 interval: Count = 50) -> None:
         self.schedules = None if schedules is None else [
-            Schedule(**schedule) for schedule in schedules]
+            _schedule(index, schedule)
+            for index, schedule in enumerate(schedules)]
         self.interval = interval
         self._first_step: list = []  # hooks that look at it
         self._watch = PolicyWatch()
@@ -253,6 +250,11 @@ class TimeSamplerHook(Hook):
             'time_steps',
             histogram_picture(shares, model.teacher.num_timesteps),
             step=runner.iter + 1)
+
+
+def _schedule(index: int, cfg: dict) -> Schedule:
+    with under(f'schedules[{index}]'):
+        return Schedule(**cfg)
 
 
 def _owner(model, schedule: Schedule):

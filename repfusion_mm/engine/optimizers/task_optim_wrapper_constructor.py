@@ -7,6 +7,7 @@ from mmengine.registry import (
     OPTIM_WRAPPER_CONSTRUCTORS as MMENGINE_CONSTRUCTORS,
 )
 
+from repfusion_mm.arguments.config_error import under
 from repfusion_mm.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 
@@ -48,10 +49,11 @@ class TaskOptimWrapperConstructor:
                 '`optim_wrapper.paramwise_cfg` has no `task_constructor`, '
                 'the constructor of the task\'s own library, for example '
                 f'LearningRateDecayOptimizerConstructor: {paramwise_cfg}')
-        self.constructor = MMENGINE_CONSTRUCTORS.build(dict(
-            type=paramwise_cfg.pop('task_constructor'),
-            optim_wrapper_cfg=optim_wrapper_cfg,
-            paramwise_cfg=paramwise_cfg))
+        with under('optim_wrapper.paramwise_cfg.task_constructor'):
+            self.constructor = MMENGINE_CONSTRUCTORS.build(dict(
+                type=paramwise_cfg.pop('task_constructor'),
+                optim_wrapper_cfg=optim_wrapper_cfg,
+                paramwise_cfg=paramwise_cfg))
 
     def __call__(self, model: Any) -> OptimWrapper:
         """Build the optimiser.

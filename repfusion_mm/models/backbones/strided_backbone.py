@@ -3,6 +3,7 @@ from typing import Any, Dict, Optional
 
 from torch import nn
 
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import MODELS
 
 from ..utils.building import build_part
@@ -11,7 +12,7 @@ from ..utils.nearest import nearest
 
 @MODELS.register_module()
 def StridedBackbone(backbone: dict,
-                    strides: Dict[str, int],
+                    strides: Dict[str, Count],
                     init_cfg: Optional[dict] = None) -> nn.Module:
     """Build a backbone and set the strides of some of its layers.
 
@@ -41,7 +42,7 @@ def StridedBackbone(backbone: dict,
     """
     changes: Dict[str, Any] = {} if init_cfg is None else \
         dict(init_cfg=init_cfg)
-    built = build_part('backbone.backbone', {**backbone, **changes})
+    built = build_part('backbone', {**backbone, **changes})
     layers = {path: layer for path, layer in built.named_modules()
               if hasattr(layer, 'stride') and not [*layer.children()]}
     for path, stride in strides.items():

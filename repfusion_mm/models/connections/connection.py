@@ -54,7 +54,7 @@ class Connection(nn.Module):
         self.student_tap = student_tap
         self.teacher_tap = teacher_tap
         # losses with weights of their own ask for the channels
-        self.loss = build_part('connections.loss', loss,
+        self.loss = build_part('loss', loss,
                                channels=teacher_shape[0])
         if not hasattr(self.loss, 'needs_maps'):
             raise ValueError(

@@ -5,6 +5,7 @@ from typing import Sequence, Tuple
 from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import MODELS
 
 
@@ -29,8 +30,8 @@ class TopDownRegressor(nn.Module):
         >>> regressor = dict(type='repfusion_mm.TopDownRegressor')
     """
 
-    def __init__(self, in_channels: Sequence[int],
-                 out_channels: int = 256) -> None:
+    def __init__(self, in_channels: Sequence[Count],
+                 out_channels: Count = 256) -> None:
         super().__init__()
         self.pyramid = FeaturePyramidNetwork(list(in_channels), out_channels)
 

@@ -101,7 +101,8 @@ class Distiller(BaseModel):
         """
         check_pairs(connections)
         taps = [connection['teacher_tap'] for connection in connections]
-        if reward is not None and reward.get('tap'):
+        # one that is no name the reward refuses itself
+        if reward is not None and isinstance(reward.get('tap'), str):
             taps.append(reward['tap'])
         self.teacher = build_part('teacher', teacher,
                                   taps=list(dict.fromkeys(taps)))

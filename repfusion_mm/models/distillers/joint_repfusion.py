@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Size, Weight
 from repfusion_mm.registry import MODELS
 
 from ..labels import note_labelled
@@ -109,12 +110,12 @@ class JointRepFusion(Distiller):
                  connections: Sequence[dict],
                  reward: Optional[dict] = None,
                  regressor: Optional[dict] = None,
-                 distill_weight: float = 1.,
+                 distill_weight: Weight = 1.,
                  balance: bool = False,
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
                  raw_image: Optional[dict] = None,
-                 trial_size: Optional[Union[int, Sequence[int]]] = None,
+                 trial_size: Optional[Size] = None,
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:

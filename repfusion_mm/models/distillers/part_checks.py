@@ -86,6 +86,11 @@ def check_reward(reward: Any, teacher: Any, sampler: Any,
         raise ValueError('`reward` says what one t an image was worth, but '
                          '`time_sampler` has a range for each connection; '
                          'leave out one of the two')
+    known = getattr(reward, 'num_timesteps', teacher.num_timesteps)
+    if known != teacher.num_timesteps:
+        raise ValueError(
+            f'`reward.num_timesteps` is {known}, but the teacher knows '
+            f'{teacher.num_timesteps}; leave it out')
     if reward.reads_labels and teacher.reads_labels and \
             not teacher.allows_label_leak:
         raise ValueError(

@@ -4,6 +4,7 @@ from typing import Any, Dict, List, Optional, Sequence, Union
 import torch
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Size
 from repfusion_mm.registry import MODELS
 
 from ..utils.building import build_part, preprocessor_config
@@ -107,13 +108,14 @@ class RepFusion(Distiller):
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
                  raw_image: Optional[dict] = None,
-                 trial_size: Optional[Union[int, Sequence[int]]] = None,
+                 trial_size: Optional[Size] = None,
                  channels_last: bool = False,
                  compile: Union[bool, dict] = False,
                  init_cfg: Optional[dict] = None) -> None:
-        super().__init__(preprocessor_config(data_preprocessor), channel_order,
-                         raw_image, trial_size, channels_last, compile,
-                         init_cfg)
+        super().__init__(build_part('data_preprocessor',
+                                    preprocessor_config(data_preprocessor)),
+                         channel_order, raw_image, trial_size, channels_last,
+                         compile, init_cfg)
         # one seed starts one student, whatever teaches it
         self._student_rng = torch.get_rng_state()
         self.backbone = build_part('backbone', backbone)

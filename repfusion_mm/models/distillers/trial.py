@@ -204,7 +204,8 @@ def _no_image(student: nn.Module, data_preprocessor: nn.Module,
         f'the student {name} takes no trial image of '
         f'{" or ".join(str(tried) for tried, _ in refused)}: set '
         '`trial_size=(height, width)` to the size of the images that it is '
-        f'trained on. Of the first one it says: {error}')
+        'trained on, or mend its config, the `backbone` or `task`. Of the '
+        f'first one it says: {error}')
 
 
 def _pair(size: Any) -> Optional[Tuple[int, int]]:

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import MODELS
 
-from ..utils.building import preprocessor_config
+from ..utils.building import build_part, preprocessor_config
 from ..utils.finite_check import FiniteCheck
 from ..utils.raw_images import build_raw_image
 from ..utils.without_waiting import without_waiting
@@ -57,12 +58,13 @@ class DPM(BaseModel):
 
     def __init__(self,
                  denoiser: dict,
-                 num_timesteps: int = 1000,
+                 num_timesteps: Count = 1000,
                  beta_schedule: str = 'linear',
                  data_preprocessor: Optional[Union[dict, nn.Module]] = None,
                  channel_order: str = 'rgb',
                  raw_image: Optional[dict] = None) -> None:
-        super().__init__(preprocessor_config(data_preprocessor))
+        super().__init__(build_part('data_preprocessor',
+                                    preprocessor_config(data_preprocessor)))
         without_waiting(self.data_preprocessor)
         from diffusers import DDPMScheduler
         self.raw_image = build_raw_image(raw_image, channel_order)
@@ -76,9 +78,6 @@ class DPM(BaseModel):
                 f'{config.in_channels}')
         self.image_size: Tuple[int, int] = denoiser_size(
             None, config, 'denoiser.sample_size')
-        if not isinstance(num_timesteps, int) or num_timesteps < 1:
-            raise ValueError(f'`num_timesteps` is {num_timesteps!r}, expected '
-                             'a whole number of at least 1')
         try:
             self.scheduler = DDPMScheduler(
                 num_train_timesteps=num_timesteps,

@@ -3,9 +3,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Weight
 from repfusion_mm.registry import MODELS
-
-from .checks import check_number
 
 
 @MODELS.register_module()
@@ -30,9 +29,8 @@ class AttentionTransferLoss(nn.Module):
 
     needs_maps = True
 
-    def __init__(self, loss_weight: float = 1.) -> None:
+    def __init__(self, loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_number('loss_weight', loss_weight, zero=True)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

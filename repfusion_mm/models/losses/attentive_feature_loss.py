@@ -2,9 +2,9 @@
 import torch
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count, Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_count, check_number
 from .pooled import pooled
 
 
@@ -43,13 +43,10 @@ class AttentiveFeatureLoss(nn.Module):
     needs_maps = True
 
     def __init__(self,
-                 channels: int,
-                 hidden: int = 64,
-                 loss_weight: float = 1.) -> None:
+                 channels: Count,
+                 hidden: Count = 64,
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_count('channels', channels)
-        check_count('hidden', hidden)
-        check_number('loss_weight', loss_weight, zero=True)
         self.attention = nn.Sequential(
             nn.Linear(channels, hidden), nn.ReLU(),
             nn.Linear(hidden, channels))

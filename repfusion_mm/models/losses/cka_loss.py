@@ -2,9 +2,10 @@
 import torch
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_images, check_number
+from .checks import check_images
 from .pooled import pooled
 from .unit_vectors import unit_vectors
 
@@ -39,9 +40,8 @@ class CKALoss(nn.Module):
     needs_maps = False
     least_images = 3
 
-    def __init__(self, loss_weight: float = 1.) -> None:
+    def __init__(self, loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_number('loss_weight', loss_weight, zero=True)
         self.loss_weight = loss_weight
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -5,9 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count, Positive, Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_count, check_images, check_number
+from .checks import check_images
 from .pooled import pooled
 from .unit_vectors import unit_vectors
 
@@ -51,17 +52,12 @@ class ContrastiveRepresentationLoss(nn.Module):
     least_images = 2
 
     def __init__(self,
-                 channels: int,
-                 dataset_size: int,
-                 embed_dim: int = 128,
-                 temperature: float = 0.07,
-                 loss_weight: float = 1.) -> None:
+                 channels: Count,
+                 dataset_size: Count,
+                 embed_dim: Count = 128,
+                 temperature: Positive = 0.07,
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_count('channels', channels)
-        check_count('dataset_size', dataset_size)
-        check_count('embed_dim', embed_dim)
-        check_number('temperature', temperature)
-        check_number('loss_weight', loss_weight, zero=True)
         self.student_embedding = nn.Linear(channels, embed_dim)
         self.teacher_embedding = nn.Linear(channels, embed_dim)
         self.dataset_size = dataset_size

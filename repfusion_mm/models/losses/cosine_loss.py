@@ -1,9 +1,9 @@
 """The angle between two features."""
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_number
 from .pooled import pooled
 from .unit_vectors import unit_vectors
 
@@ -24,9 +24,8 @@ class CosineLoss(nn.Module):
         >>> loss = dict(type='repfusion_mm.CosineLoss', pool=True)
     """
 
-    def __init__(self, pool: bool = False, loss_weight: float = 1.) -> None:
+    def __init__(self, pool: bool = False, loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_number('loss_weight', loss_weight, zero=True)
         self.pool = pool
         self.loss_weight = loss_weight
 

@@ -2,6 +2,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Weight
 from repfusion_mm.registry import MODELS
 
 from .pooled import pooled
@@ -35,7 +36,7 @@ class HintLoss(nn.Module):
                  distance: str = 'l2',
                  pool: bool = False,
                  normalize: bool = False,
-                 loss_weight: float = 1.) -> None:
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
         if distance not in DISTANCES:
             raise ValueError(f'`loss.distance` is {distance!r}, expected one '

@@ -3,9 +3,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Positive, Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_images, check_number
+from .checks import check_images
 from .pooled import pooled
 from .unit_vectors import unit_vectors
 
@@ -37,11 +38,9 @@ class InfoNCELoss(nn.Module):
     least_images = 2
 
     def __init__(self,
-                 temperature: float = 0.07,
-                 loss_weight: float = 1.) -> None:
+                 temperature: Positive = 0.07,
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_number('temperature', temperature)
-        check_number('loss_weight', loss_weight, zero=True)
         self.temperature = temperature
         self.loss_weight = loss_weight
 

@@ -4,9 +4,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from repfusion_mm.arguments.annotations import Count, Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_count, check_images, check_number
+from .checks import check_images
 from .pooled import pooled
 from .unit_vectors import SHORTEST, unit_vectors
 
@@ -47,15 +48,11 @@ class RelationalLoss(nn.Module):
     least_images = 2
 
     def __init__(self,
-                 distance_weight: float = 25.,
-                 angle_weight: float = 50.,
-                 chunk_size: int = 32,
-                 loss_weight: float = 1.) -> None:
+                 distance_weight: Weight = 25.,
+                 angle_weight: Weight = 50.,
+                 chunk_size: Count = 32,
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_number('distance_weight', distance_weight, zero=True)
-        check_number('angle_weight', angle_weight, zero=True)
-        check_count('chunk_size', chunk_size)
-        check_number('loss_weight', loss_weight, zero=True)
         self.distance_weight = distance_weight
         self.angle_weight = angle_weight
         self.chunk_size = chunk_size

@@ -2,9 +2,9 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Positive, Weight
 from repfusion_mm.registry import MODELS
 
-from .checks import check_number
 from .pooled import pooled
 
 
@@ -31,11 +31,9 @@ class SoftLabelLoss(nn.Module):
     needs_maps = False
 
     def __init__(self,
-                 temperature: float = 4.,
-                 loss_weight: float = 1.) -> None:
+                 temperature: Positive = 4.,
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        check_number('temperature', temperature)
-        check_number('loss_weight', loss_weight, zero=True)
         self.temperature = temperature
         self.loss_weight = loss_weight
 

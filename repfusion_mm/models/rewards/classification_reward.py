@@ -4,6 +4,7 @@ from typing import Dict, Optional, Sequence
 import torch.nn.functional as F
 from torch import nn
 
+from repfusion_mm.arguments.annotations import Count, Weight
 from repfusion_mm.registry import MODELS
 
 from ..labels import class_labels, multi_hot_labels
@@ -55,8 +56,8 @@ class ClassificationReward(ClassReward):
                  num_classes: int,
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
-                 hidden: Sequence[int] = (256, 256),
-                 loss_weight: float = 1.,
+                 hidden: Sequence[Count] = (256, 256),
+                 loss_weight: Weight = 1.,
                  multi_label: bool = False) -> None:
         super().__init__(num_classes, multi_label)
         self.tap = tap or next(iter(feature_shapes))

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count, Positive, Weight
 from repfusion_mm.registry import MODELS
 
 from ..losses.pooled import pooled
@@ -58,16 +59,13 @@ class ContrastiveReward(Reward):
 
     def __init__(self,
                  feature_shapes: Dict[str, Sequence[int]],
-                 num_timesteps: int = 1000,
+                 num_timesteps: Count = 1000,
                  tap: Optional[str] = None,
-                 embed_dim: int = 64,
-                 temperature: float = 0.1,
+                 embed_dim: Count = 64,
+                 temperature: Positive = 0.1,
                  min_crop: float = 0.7,
-                 loss_weight: float = 1.) -> None:
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        if temperature <= 0:
-            raise ValueError('`reward.temperature` must be above 0, got '
-                             f'{temperature}')
         if not 0 < min_crop <= 1:
             raise ValueError('`reward.min_crop` is a share of the side, above '
                              f'0 and up to 1, got {min_crop}')

@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count, Pair, Weight
 from repfusion_mm.registry import MODELS
 
 from ..labels import labelled_mask, visible_keypoints
@@ -57,19 +58,13 @@ class KeypointReward(Reward):
         ...               num_keypoints=17, heatmap_size=(24, 32))
     """
     def __init__(self,
-                 num_keypoints: int,
+                 num_keypoints: Count,
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
-                 heatmap_size: Sequence[int] = (32, 32),
+                 heatmap_size: Pair = (32, 32),
                  sigma: float = 2.,
-                 loss_weight: float = 1.) -> None:
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
-        if num_keypoints < 1:
-            raise ValueError('`reward.num_keypoints` must be at least 1, got '
-                             f'{num_keypoints}')
-        if len(heatmap_size) != 2 or min(heatmap_size) < 1:
-            raise ValueError('`reward.heatmap_size` must be a width and a '
-                             f'height, got {heatmap_size}')
         if sigma < 0.5:
             raise ValueError('`reward.sigma` must be at least 0.5 heatmap '
                              f'pixels, got {sigma}')
@@ -166,7 +161,7 @@ class KeypointReward(Reward):
 
 
 def gaussian_heatmaps(keypoints: Tensor, visible: Tensor,
-                      image_size: Sequence[int], heatmap_size: Sequence[int],
+                      image_size: Sequence[int], heatmap_size: Pair,
                       sigma: float) -> Tuple[Tensor, Tensor]:
     """A Gaussian of height 1 around each keypoint.
 

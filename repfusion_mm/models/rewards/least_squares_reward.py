@@ -3,6 +3,7 @@ from typing import Dict, Optional, Sequence
 
 import torch
 
+from repfusion_mm.arguments.annotations import Positive
 from repfusion_mm.registry import MODELS
 
 from ..labels import class_labels
@@ -56,12 +57,10 @@ class LeastSquaresReward(ClassReward):
                  num_classes: int,
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
-                 ridge: float = 0.01,
+                 ridge: Positive = 0.01,
                  leave_one_out: bool = True) -> None:
         super().__init__(num_classes)
         self.tap = tap or next(iter(feature_shapes))
-        if ridge <= 0:
-            raise ValueError(f'`reward.ridge` must be above 0, got {ridge}')
         self.ridge = ridge
         self.leave_one_out = leave_one_out
 

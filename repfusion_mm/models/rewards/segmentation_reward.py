@@ -4,6 +4,7 @@ from typing import Any, Dict, Optional, Sequence
 import torch.nn.functional as F
 from torch import nn
 
+from repfusion_mm.arguments.annotations import Weight
 from repfusion_mm.registry import MODELS
 
 from ..labels import check_masks, semantic_masks
@@ -50,7 +51,7 @@ class SegmentationReward(Reward):
                  feature_shapes: Dict[str, Sequence[int]],
                  tap: Optional[str] = None,
                  ignore_index: int = 255,
-                 loss_weight: float = 1.) -> None:
+                 loss_weight: Weight = 1.) -> None:
         super().__init__()
         check_num_classes(num_classes)
         self.tap = tap or next(iter(feature_shapes))

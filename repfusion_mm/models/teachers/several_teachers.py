@@ -67,13 +67,12 @@ class SeveralTeachers(nn.Module):
             own[name].append(path)
         self.teachers = nn.ModuleDict()
         for name, paths in own.items():
-            key = f'teacher.teachers.{name}'
             self.teachers[name] = teacher = build_part(
-                key, teachers[name], taps=paths or None)
+                f'teachers.{name}', teachers[name], taps=paths or None)
             if teacher.looks_once:
-                raise ValueError(f'`{key}` is a {type(teacher).__name__}, '
-                                 'which holds the features of one teacher '
-                                 'alone; leave it out')
+                raise ValueError(f'`teacher.teachers.{name}` is a '
+                                 f'{type(teacher).__name__}, which holds the '
+                                 'features of one teacher alone; leave it out')
         self.ranges = {name: _range(t, name, self._named(name).num_timesteps)
                        for name, t in timesteps.items()}
         self.num_timesteps = self._named(self.drawn).num_timesteps

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import MODELS
 
 
@@ -34,9 +35,9 @@ class LeNetPolicy(nn.Module):
     """
 
     def __init__(self,
-                 num_actions: int,
-                 image_size: int = 32,
-                 channels: Sequence[int] = (6, 16)) -> None:
+                 num_actions: Count,
+                 image_size: Count = 32,
+                 channels: Sequence[Count] = (6, 16)) -> None:
         super().__init__()
         self.image_size = image_size
         layers, width, side = [], 3, image_size
@@ -85,7 +86,7 @@ class ConstantPolicy(nn.Module):
         ...     policy=dict(type='repfusion_mm.ConstantPolicy'))
     """
 
-    def __init__(self, num_actions: int) -> None:
+    def __init__(self, num_actions: Count) -> None:
         super().__init__()
         self.scores = nn.Parameter(torch.zeros(num_actions))
 

@@ -6,6 +6,7 @@ from mmengine.dist import get_world_size
 from torch import Tensor, nn
 from torch.distributions import Categorical
 
+from repfusion_mm.arguments.annotations import Count, Weight
 from repfusion_mm.registry import MODELS
 
 from ..utils.all_processes import sum_of_all
@@ -68,29 +69,23 @@ class ReinforcedTime(nn.Module):
     """
 
     def __init__(self,
-                 num_timesteps: int = 1000,
-                 num_bins: Optional[int] = None,
+                 num_timesteps: Count = 1000,
+                 num_bins: Optional[Count] = None,
                  policy: dict = dict(type='repfusion_mm.LeNetPolicy'),
-                 entropy_weight: float = 0.1,
+                 entropy_weight: Weight = 0.1,
                  baseline: str = 'leave_one_out',
                  look: Union[bool, dict] = False,
-                 num_draws: int = 1) -> None:
+                 num_draws: Count = 1) -> None:
         super().__init__()
         if num_bins is None:
             num_bins = num_timesteps
-        if num_timesteps < 1 or num_bins < 1 or num_timesteps % num_bins:
+        if num_timesteps % num_bins:
             raise ValueError('`time_sampler.num_bins` must divide '
                              f'`num_timesteps`, got {num_bins} and '
                              f'{num_timesteps}')
-        if entropy_weight < 0:
-            raise ValueError('`time_sampler.entropy_weight` must be at least '
-                             f'0, got {entropy_weight}')
         if baseline not in BASELINES:
             raise ValueError(f'`time_sampler.baseline` is {baseline!r}, '
                              f'expected one of {BASELINES}')
-        if num_draws < 1:
-            raise ValueError('`time_sampler.num_draws` must be at least 1, '
-                             f'got {num_draws}')
         if num_draws > 1 and baseline == 'none':
             raise ValueError(
                 f'`time_sampler.num_draws` is {num_draws}, for a baseline of '
@@ -103,7 +98,7 @@ class ReinforcedTime(nn.Module):
         self.entropy_weight = entropy_weight
         self.baseline = baseline
         self.look_options = look_options(look)
-        self.policy = build_part('time_sampler.policy', policy,
+        self.policy = build_part('policy', policy,
                                  num_actions=num_bins)
         if self.look_options is not None:  # log-probabilities that it found
             self.found: Tensor

@@ -4,6 +4,7 @@ from typing import Dict, List, Sequence, Tuple, Union
 import torch
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count, Index
 from repfusion_mm.registry import MODELS
 
 from .time_sample import TimeSample
@@ -27,15 +28,9 @@ class UniformTime(nn.Module):
     """
 
     def __init__(self,
-                 max_t: Union[int, Sequence[int]] = 1000,
-                 min_t: Union[int, Sequence[int]] = 0) -> None:
+                 max_t: Union[Count, Sequence[Count]] = 1000,
+                 min_t: Union[Index, Sequence[Index]] = 0) -> None:
         super().__init__()
-        for name, end in (('min_t', min_t), ('max_t', max_t)):
-            if not all(isinstance(t, int) for t in (
-                    end if isinstance(end, (list, tuple)) else [end])):
-                raise ValueError(f'`time_sampler.{name}` must be a whole '
-                                 'number, or one for each connection, got '
-                                 f'{end!r}')
         ends = [end for end in (min_t, max_t) if not isinstance(end, int)]
         self.num_ranges = len(ends[0]) if ends else 1
         if len(ends) == 2 and len(ends[0]) != len(ends[1]):
@@ -85,6 +80,9 @@ class UniformTime(nn.Module):
         return {}
 
     def _check(self) -> None:
+        if not self.ranges:
+            raise ValueError('`time_sampler` needs a `min_t` and a `max_t`, '
+                             'or several for each connection, got none')
         if any(not 0 <= low < high for low, high in self.ranges):
             raise ValueError('`time_sampler` needs 0 <= min_t < max_t, got '
                              f'min_t={self.min_t}, max_t={self.max_t}')

@@ -4,7 +4,9 @@ from typing import Any
 
 from torch import nn
 
-from ...registry import MODELS
+from ...arguments.checked import check_names
+from ...arguments.config_error import ConfigError, UnknownTypeError, under
+from ...registry import DATASETS, MODELS
 from .nearest import nearest
 
 
@@ -31,38 +33,32 @@ def build_part(key: str, cfg: Any, **defaults: Any) -> Any:
     """
     if isinstance(cfg, nn.Module):
         return cfg
+    with under(key):
+        return _build(cfg, defaults)
+
+
+def _build(cfg: Any, defaults: dict) -> Any:
     if not isinstance(cfg, dict) or 'type' not in {**defaults, **cfg}:
-        raise TypeError(
-            f'`{key}` must be a config dict with a `type`, got {cfg!r}')
+        raise ConfigError('', ' must be a config dict with a `type`, got '
+                          f'{cfg!r}')
     name = cfg.get('type', defaults.get('type'))
     scope = name.split('.')[0] if isinstance(name, str) and '.' in name \
         else None
     with MODELS.switch_scope_and_registry(scope) as registry:
         if isinstance(name, str) and not _is_registered(name, registry):
-            raise KeyError(f'`{key}.type` is {name!r}, which is registered '
-                           f'nowhere; nearest: '
-                           f'{nearest(name, _registered_names(registry))}')
+            raise UnknownTypeError(
+                'type', f' is {name!r}, which is registered nowhere; nearest: '
+                f'{nearest(name, _registered_names(registry))}')
         cls = registry.get(name) if isinstance(name, str) else name
-        _check_arguments(key, cls, cfg, defaults)
-        return registry.build(cfg, default_args=_accepted(cls, defaults))
-
-
-def _check_arguments(key: str, cls: Any, cfg: dict, defaults: dict) -> None:
-    """In Python's own words for it no config key is named."""
-    parameters = inspect.signature(cls).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return
-    name = getattr(cls, '__name__', cls)
-    for argument in cfg:
-        if argument not in parameters and argument not in ('type', '_scope_'):
-            raise TypeError(f'`{key}.{argument}`: {name} has no such '
-                            'argument; nearest: '
-                            f'{nearest(argument, parameters)}')
-    for argument, parameter in parameters.items():
-        if argument not in cfg and argument not in defaults and \
-                parameter.default is parameter.empty and \
-                parameter.kind is not parameter.VAR_POSITIONAL:
-            raise TypeError(f'`{key}.{argument}` is missing: {name} needs it')
+        if not callable(cls):
+            raise ConfigError('type', f' is {name!r}, expected a registered '
+                              'name, or a class')
+        accepted = _accepted(cls, defaults)
+        # for classes of other libraries, too
+        check_names(inspect.signature(cls), getattr(cls, '__name__', cls), (),
+                    {key: value for key, value in {**accepted, **cfg}.items()
+                     if key not in ('type', '_scope_')})
+        return registry.build(cfg, default_args=accepted)
 
 
 def _accepted(cls: Any, arguments: dict) -> dict:
@@ -72,6 +68,25 @@ def _accepted(cls: Any, arguments: dict) -> dict:
         return arguments
     return {name: value for name, value in arguments.items()
             if name in parameters or name == 'type'}
+
+
+def build_dataset(key: str, cfg: Any) -> Any:
+    """Build a data set of any library.
+
+    Args:
+        key (str): Its config key, for error messages.
+        cfg (dict or BaseDataset): Its config; a built one is returned as is.
+
+    Returns:
+        BaseDataset: The data set.
+
+    Raises:
+        ConfigError: If it cannot be built.
+    """
+    if not isinstance(cfg, dict):
+        return cfg
+    with under(key):
+        return DATASETS.build(cfg)
 
 
 def preprocessor_config(cfg: Any) -> Any:

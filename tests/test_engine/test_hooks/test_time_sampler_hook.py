@@ -311,5 +311,5 @@ def test_distill_weight(load_config, tmp_path, pipeline_folder):
 @pytest.mark.parametrize('schedules', [
     dict(attribute='max_t', end=50), ['max_t'], [dict(attribute='max_t')]])
 def test_no_list_of_schedules(schedules):
-    with pytest.raises(ValueError, match='`schedules` is .* a list of dicts'):
+    with pytest.raises(ValueError, match='`schedules'):
         TimeSamplerHook(schedules=schedules)

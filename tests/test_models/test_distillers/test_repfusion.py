@@ -718,11 +718,11 @@ def test_mixed_labels(build, repfusion):
 
 
 @pytest.mark.parametrize('connections, match', [
-    ('out.-1', 'expected a list of dicts'),
+    ('out.-1', 'expects a list of dicts'),
     (dict(student_tap='layer4', teacher_tap='mid_block'), 'list of dicts'),
     ([dict(student_tap='layer4')], r'\[0\]` has no `teacher_tap`'),
     ([dict(student_tap=3, teacher_tap='mid_block')], 'has no `student_tap`'),
-    (['layer4'], 'has no `student_tap` that is a module path')])
+    (['layer4'], r"\[0\]` is 'layer4', but RepFusion expects a dict")])
 def test_no_connections_at_all(build, repfusion, connections, match):
     raises(ValueError, f'`connections.*{match}', build,
            repfusion(connections=connections))

@@ -163,6 +163,6 @@ def test_too_few_images(name, loss, pair):
     for argument in arguments(name) if argument in ARGUMENTS],
     indirect=['name'])
 def test_arguments_are_checked(name, loss, argument):
-    with pytest.raises(ValueError, match=f'`loss.{argument}` must be '
-                                         f'{ARGUMENTS[argument]}, got -1'):
+    with pytest.raises(ValueError, match=f'`{argument}` is -1, but {name} '
+                                         f'expects {ARGUMENTS[argument]}'):
         loss(**{argument: -1})

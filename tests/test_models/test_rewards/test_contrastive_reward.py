@@ -367,8 +367,8 @@ def test_t_alone_does_not_pay(reward, standardised):
 
 
 @pytest.mark.parametrize('cfg, match', [
-    (dict(temperature=0), '`reward.temperature` must be above 0, got 0'),
-    (dict(temperature=-1.), '`reward.temperature`'),
+    (dict(temperature=0), '`temperature` is 0, .*above 0'),
+    (dict(temperature=-1.), '`temperature` is -1.0'),
     (dict(min_crop=0), '`reward.min_crop`.*up to 1, got 0'),
     (dict(min_crop=1.1), '`reward.min_crop`.*got 1.1')])
 def test_wrong_arguments(reward, cfg, match):

@@ -216,5 +216,5 @@ def test_wrong_arguments(build):
     with pytest.raises(ValueError, match='`reward.num_classes`.*1'):
         build(dict(num_classes=1, **cfg))
     for ridge in (0, -1.):
-        with pytest.raises(ValueError, match=f'`reward.ridge`.*{ridge}'):
+        with pytest.raises(ValueError, match=f'`ridge` is {ridge}, '):
             build(dict(num_classes=3, ridge=ridge, **cfg))

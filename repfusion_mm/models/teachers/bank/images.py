@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repfusion_mm.registry import DATASETS
-
+from ...utils.building import build_dataset
 from ...utils.dataset_wrappers import source
 from ...utils.nearest import nearest
 from ...utils.raw_images import build_raw_image
@@ -46,6 +45,7 @@ class BankImages:
                  raw_image: Optional[dict] = None) -> None:
         self._raw_image = build_raw_image(raw_image, channel_order,
                                           'teacher.raw_image')
+        self._dataset = build_dataset('teacher.dataset', dataset)
         steps = _steps(dataset)
         for step in steps:
             if 'Random' in str(step['type']):
@@ -53,7 +53,6 @@ class BankImages:
                     f'`teacher.dataset` has {step["type"]!r} in its pipeline, '
                     'but a feature bank holds whole images, each once; leave '
                     'out what is random')
-        self._dataset = DATASETS.build(dataset)
         infos = []
         for index in range(len(self._dataset)):
             info = _annotation(self._dataset, index)

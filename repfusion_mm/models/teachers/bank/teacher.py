@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Count, Index
 from repfusion_mm.registry import MODELS
 
 from ...utils.building import build_part
@@ -87,8 +88,8 @@ class BankedTeacher(nn.Module):
                  bank: str,
                  dataset: dict,
                  channel_order: str,
-                 timesteps: Sequence[int],
-                 bin_width: int = 1,
+                 timesteps: Sequence[Index],
+                 bin_width: Count = 1,
                  flips: bool = True,
                  taps: Optional[Sequence[str]] = None,
                  raw_image: Optional[dict] = None) -> None:
@@ -97,7 +98,7 @@ class BankedTeacher(nn.Module):
         self.channel_order, self.raw_image = channel_order, raw_image
         self._source = teacher
         try:
-            self.teacher = build_part('teacher.teacher', teacher, taps=taps)
+            self.teacher = build_part('teacher', teacher, taps=taps)
         except FileNotFoundError:
             key = read_key(bank)
             if key is None or not FeatureBank(bank).is_full:

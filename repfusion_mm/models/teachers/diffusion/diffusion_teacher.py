@@ -1,6 +1,7 @@
 """Any diffusion model of diffusers as a frozen teacher."""
 from typing import Optional, Sequence, Union
 
+from repfusion_mm.arguments.annotations import Range, Size
 from repfusion_mm.registry import MODELS
 
 from .conditions.store import FOLDER
@@ -92,8 +93,8 @@ class DiffusionTeacher(DenoiserTeacher):
                  taps: Optional[Sequence[str]] = None,
                  condition: Optional[dict] = None,
                  add_noise: Union[bool, int] = False,
-                 image_size: Optional[Union[int, Sequence[int]]] = None,
-                 input_range: Sequence[float] = (-1., 1.),
+                 image_size: Optional[Size] = None,
+                 input_range: Range = (-1., 1.),
                  latents: str = 'mean',
                  condition_dir: str = FOLDER,
                  dtype: Optional[str] = None,

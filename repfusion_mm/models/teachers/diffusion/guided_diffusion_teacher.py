@@ -1,6 +1,7 @@
 """OpenAI's guided-diffusion denoisers as frozen teachers."""
 from typing import Any, Optional, Sequence, Union
 
+from repfusion_mm.arguments.annotations import Range, Size
 from repfusion_mm.registry import MODELS
 
 from .sources.guided.flags import settle_flags
@@ -76,8 +77,8 @@ class GuidedDiffusionTeacher(DenoiserTeacher):
                  preset: Optional[str] = None,
                  taps: Optional[Sequence[str]] = None,
                  add_noise: bool = False,
-                 input_size: Optional[Union[int, Sequence[int]]] = None,
-                 input_range: Sequence[float] = (-1., 1.),
+                 input_size: Optional[Size] = None,
+                 input_range: Range = (-1., 1.),
                  dtype: Optional[str] = None,
                  class_condition: Optional[dict] = None,
                  channels_last: bool = False,

@@ -1,6 +1,7 @@
 """A diffusers denoiser as a frozen teacher."""
 from typing import Optional, Sequence, Union
 
+from repfusion_mm.arguments.annotations import Range, Size
 from repfusion_mm.registry import MODELS
 
 from .sources.unet2d import DiffusersFolder
@@ -94,8 +95,8 @@ class UNetTeacher(DenoiserTeacher):
                  config: Optional[dict] = None,
                  taps: Optional[Sequence[str]] = None,
                  add_noise: bool = False,
-                 image_size: Optional[Union[int, Sequence[int]]] = None,
-                 input_range: Sequence[float] = (-1., 1.),
+                 image_size: Optional[Size] = None,
+                 input_range: Range = (-1., 1.),
                  dtype: Optional[str] = None,
                  class_condition: Optional[dict] = None,
                  channels_last: bool = False,

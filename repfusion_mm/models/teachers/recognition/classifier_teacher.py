@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
+from repfusion_mm.arguments.annotations import Size
 from repfusion_mm.registry import MODELS
 
 from ...utils.building import build_part
@@ -72,7 +73,7 @@ class ClassifierTeacher(FrozenTeacher):
 
     def __init__(self,
                  model: Union[dict, str],
-                 image_size: Union[int, Sequence[int]],
+                 image_size: Size,
                  checkpoint: Optional[str] = None,
                  taps: Optional[Sequence[str]] = None,
                  channel_order: str = 'rgb',
@@ -86,7 +87,7 @@ class ClassifierTeacher(FrozenTeacher):
         size = (image_size, image_size) if isinstance(image_size, int) \
             else tuple(image_size)
         # mmpretrain's backbones cannot be built on the meta device, but moved
-        on_meta = build_part('teacher.model', model).eval().to('meta')
+        on_meta = build_part('model', model).eval().to('meta')
         super().__init__(
             on_meta, taps or ['backbone'],
             torch.empty(1, 3, *size, device='meta'), dtype=dtype,
@@ -105,7 +106,7 @@ class ClassifierTeacher(FrozenTeacher):
 
     def read(self) -> nn.Module:
         """The classifier with its weights, every one of them."""
-        classifier = build_part('teacher.model', self.model)
+        classifier = build_part('model', self.model)
         if self.checkpoint is None:
             return classifier
         try:

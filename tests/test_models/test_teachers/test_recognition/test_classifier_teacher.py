@@ -416,7 +416,7 @@ def test_wrong_arguments(teacher, cfg, match):
 
 
 def test_unknown_model(teacher):
-    with pytest.raises(KeyError, match='`teacher.model.type`.*'
+    with pytest.raises(KeyError, match='`model.type`.*'
                        'mmpretrain.ImageClassifier'):
         teacher(load=False, model=dict(SMALL, type='ImageClasifier'))
 

@@ -1,0 +1,1 @@
+"""Arguments of configs: what a class says it takes, and what it is given."""
