@@ -21,6 +21,15 @@ PAIR = dict(student_tap='layer4', teacher_tap=TAP)
 HINT = dict(type='repfusion_mm.HintLoss')
 # class, what is changed of a config that works, and what is to be said
 TABLE = [
+    # transforms
+    ('LoadCheckedImage', dict(bad_images='skipp'), "`bad_images` is 'skipp', "
+     "expected one of ('raise', 'skip'); nearest: 'skip'"),
+    ('LoadCheckedImage', dict(max_pixels=0), '`max_pixels` is 0, but '
+     'LoadCheckedImage expects a whole number of at least 1'),
+    ('LoadCheckedImage', dict(max_pixels=10), 'has 16x16 pixels, more than '
+     '`max_pixels`, 10'),
+    ('LoadCheckedMask', dict(bad_images=True), '`bad_images` is True, but '
+     'LoadCheckedMask expects a string'),
     # teachers
     ('UNetTeacher', dict(pretraned='x'), "`teacher.pretraned`: UNetTeacher "
      "has no such argument; nearest: 'pretrained'"),

@@ -26,6 +26,7 @@ from repfusion_mm.registry import (
     MODELS,
     OPTIM_WRAPPER_CONSTRUCTORS,
     OPTIM_WRAPPERS,
+    TRANSFORMS,
 )
 
 DEMO = 'configs/demo/dpm_digits'
@@ -87,7 +88,7 @@ INSTEAD = dict(
 # of teachers that are told something else than a student's tap by default
 TAPS = dict(ClassifierTeacher='backbone.layer4',
             SeveralTeachers='drawn.mid_block')
-ONLY_BUILT = {'CelebAMaskHQ'}  # its training is mmseg's
+ONLY_BUILT = {'CelebAMaskHQ', 'LoadCheckedMask'}  # mmseg trains with them
 # set by what builds it, and no argument of a config
 SET_BY_THE_MODEL = {
     'channels', 'student_shape', 'teacher_shape', 'feature_shapes',
@@ -146,7 +147,7 @@ def registered():
         dict[str, tuple]: Registry and class, by name.
     """
     found = {}
-    for registry in (MODELS, HOOKS, DATASETS, OPTIM_WRAPPERS,
+    for registry in (MODELS, HOOKS, DATASETS, TRANSFORMS, OPTIM_WRAPPERS,
                      OPTIM_WRAPPER_CONSTRUCTORS):
         registry.import_from_location()
         for name, cls in registry.module_dict.items():
@@ -303,6 +304,11 @@ def _in_a_run(registry, cfg, name, folder):
     del run.model['reward']
     if registry is DATASETS:
         run.dataset = cfg
+    elif registry is TRANSFORMS:
+        run.dataset = dict(
+            type='CustomDataset',
+            data_root=f'{INSTEAD["TinyImageNet"]["data_root"]}/train',
+            pipeline=[cfg, dict(type='PackInputs')])
     elif registry is HOOKS:
         run.hooks.append(cfg)
         if name == 'DPMExportHook':

@@ -1,4 +1,5 @@
 """Loads images that strangers have made."""
+from repfusion_mm.arguments.annotations import Count
 from repfusion_mm.registry import TRANSFORMS
 
 from .checked import Checked
@@ -37,11 +38,8 @@ class LoadCheckedImage(Checked):
     """
 
     def __init__(self, bad_images: str = 'raise',
-                 max_pixels: int = MAX_PIXELS) -> None:
+                 max_pixels: Count = MAX_PIXELS) -> None:
         super().__init__(bad_images)
-        if max_pixels < 1:
-            raise ValueError(f'`max_pixels` is {max_pixels}, expected at '
-                             'least 1')
         self.max_pixels = max_pixels
 
     def load(self, results: dict) -> dict:
