@@ -82,9 +82,11 @@ def verdict(name, times, values, warm_up):
 def soak(args, folder):
     """Sessions until the time is over.
 
+    What is found is kept in ``args.json`` each time that all faults have been
+    through.
+
     Returns:
-        tuple: The series, each with a value for each session, and how many
-        sessions ended how, by fault.
+        dict: The report.
     """
     from benchmarks.speed.soak_job import FAULTS, JOBS, Job, quiet
     quiet()
@@ -96,6 +98,8 @@ def soak(args, folder):
     while True:
         if job.sessions % (len(FAULTS) * len(JOBS)) == 0:
             job.restart()
+            if job.sessions and args.json:
+                write_json(report(args, series, ends, job.trained), args.json)
         fault = FAULTS[job.sessions // len(JOBS) % len(FAULTS)]
         kind = JOBS[job.sessions % len(JOBS)]
         ends[f'{fault}: {job.session(kind, fault)}'] += 1
@@ -104,7 +108,34 @@ def soak(args, folder):
         for name in QUANTITIES:
             series[name].append(round(now[name], 2))
         if series['hours'][-1] * 60 >= args.minutes:
-            return series, dict(ends), job.trained
+            return report(args, series, ends, job.trained)
+
+
+def report(args, series, ends, steps):
+    """What was found.
+
+    Args:
+        args (Namespace): Of the command line.
+        series (dict[str, list]): Of each quantity, a value for each session.
+        ends (dict[str, int]): How many sessions ended how, by fault.
+        steps (int): That were trained.
+
+    Returns:
+        dict: It, with the verdicts.
+    """
+    return dict(
+        verdicts={name: verdict(name, series['hours'], series[name],
+                                args.warm_up) for name in QUANTITIES},
+        sessions=len(series['hours']), steps=steps, ends=dict(ends),
+        minutes=args.minutes, warm_up=args.warm_up, series=series,
+        versions=versions())
+
+
+def write_json(found, path):
+    """Put a report in the place of the one before."""
+    draft = Path(f'{path}.part')
+    draft.write_text(json.dumps(found))
+    draft.replace(path)
 
 
 def main(argv=None):
@@ -117,19 +148,13 @@ def main(argv=None):
     import torch
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        series, ends, steps = soak(args, folder)
-    report = dict(
-        verdicts={name: verdict(name, series['hours'], series[name],
-                                args.warm_up) for name in QUANTITIES},
-        sessions=len(series['hours']), steps=steps, ends=ends,
-        minutes=args.minutes, warm_up=args.warm_up, series=series,
-        versions=versions())
-    _show(report)
+        found = soak(args, folder)
+    _show(found)
     if args.json:
-        Path(args.json).write_text(json.dumps(report))
+        write_json(found, args.json)
     if args.picture:
-        _draw(report, args.picture)
-    return report
+        _draw(found, args.picture)
+    return found
 
 
 def _show(report):

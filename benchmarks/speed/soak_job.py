@@ -69,7 +69,10 @@ class Job:
         except (KeyboardInterrupt, Exception) as error:
             ended = type(error).__name__
         runner = error = None  # noqa: F841
-        _put_away()
+        try:
+            _put_away()
+        except RuntimeError:  # torch hears only now that a worker was killed
+            _put_away()
         self.sessions += 1
         return ended
 
