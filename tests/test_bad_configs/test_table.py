@@ -249,6 +249,8 @@ TABLE = [
      'share of the training'),
     ('ExactResumeHook', dict(interval=1), '`interval`: ExactResumeHook has '
      'no such argument, and no other'),
+    ('SkippedImagesHook', dict(file='x'), '`file`: SkippedImagesHook has no '
+     'such argument'),
     ('FiniteHook', dict(stop=True), '`stop`: FiniteHook has no such argument'
      ', and no other'),
     ('PretrainedCheckHook', dict(key=1), '`key`: PretrainedCheckHook has no '

@@ -171,10 +171,12 @@ def test_digest(files):
     assert first != BankImages(files('more', 'abd'), 'rgb').digest
 
 
-@pytest.mark.parametrize('name', ['RandomCrop', 'mmcv.RandomFlip'])
+@pytest.mark.parametrize('name, options', [
+    ('mmpretrain.RandomCrop', dict(crop_size=4)),
+    ('mmcv.RandomFlip', dict(prob=0.5))])
 @pytest.mark.parametrize('wrapped', [True, False])
-def test_random_pipeline(name, wrapped):
-    cfg = memory([dict(type=name), PACK])
+def test_random_pipeline(name, options, wrapped):
+    cfg = memory([dict(type=name, **options), PACK])
     if wrapped:
         cfg = dict(type='ConcatDataset', datasets=[cfg])
     with pytest.raises(ValueError, match=f'{name}.* leave out what is random'):

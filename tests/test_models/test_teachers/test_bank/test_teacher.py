@@ -357,7 +357,7 @@ def test_the_same_in_other_words_is_accepted(banked, config, build):
     (dict(timesteps=[0], bin_width=3), 'must lie in'),
     (dict(timesteps=[10, 12], bin_width=3), 'not overlap'),
     (dict(timesteps=[10, 10]), 'not overlap'),
-    (dict(timesteps=[10], bin_width=0), '`teacher.bin_width` 0'),
+    (dict(timesteps=[10], bin_width=0), '`bin_width` is 0'),
 ])
 def test_wrong_timesteps(build, config, change, message):
     with pytest.raises(ValueError, match=message):
