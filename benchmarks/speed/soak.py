@@ -18,7 +18,6 @@ import os
 import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 from benchmarks.lib.plan import ROOT
 from benchmarks.lib.slope import slope
@@ -133,9 +132,8 @@ def report(args, series, ends, steps):
 
 def write_json(found, path):
     """Put a report in the place of the one before."""
-    draft = Path(f'{path}.part')
-    draft.write_text(json.dumps(found))
-    draft.replace(path)
+    from repfusion_mm.engine.resuming.atomic_write import write_atomically
+    write_atomically(path, json.dumps(found).encode())
 
 
 def main(argv=None):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.test_models.test_teachers.test_diffusion.test_conditions.encoders import (  # noqa: E501
+    Recorder,
     clip_encoder,
     clip_tokenizer,
     vae,
@@ -119,19 +120,6 @@ def sana(folder):
             flow_shift=3.))
 
 
-class Recorder:
-    """What a pipeline calls its transformer with, in its first step."""
-
-    def __init__(self, pipeline):
-        self.call = None
-        pipeline.transformer.register_forward_pre_hook(self.keep,
-                                                       with_kwargs=True)
-
-    def keep(self, module, args, kwargs):
-        if self.call is None:
-            self.call = kwargs
-
-
 # the pipelines take 512 tokens where schnell was trained with 256
 OPTIONS = dict(flux=dict(max_sequence_length=256))
 
@@ -143,7 +131,7 @@ def test_as_the_pipeline_calls_it(make, prompt, tmp_path, build):
     pipeline = make(tmp_path)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(tmp_path / 'pipeline')
-    recorder = Recorder(pipeline)
+    recorder = Recorder(pipeline.transformer)
     options = dict(dict(guidance_scale=1.),
                    **OPTIONS.get(make.__name__, {}))
     if make is flux_dev:
@@ -162,12 +150,13 @@ def test_as_the_pipeline_calls_it(make, prompt, tmp_path, build):
         condition_dir=str(tmp_path / 'prompts')))
     ours.init_weights()
     _, _, named = ours.call(ours.encode(IMAGES), T)
+    _, kwargs = recorder.call
     told = [name for name, value in named.items()
             if isinstance(value, torch.Tensor) and name != 'timestep']
     assert {'encoder_hidden_states'} < set(told)
     for name in told:
         torch.testing.assert_close(
-            named[name].float(), recorder.call[name].float(), msg=name)
-    others = {name for name, value in recorder.call.items()
+            named[name].float(), kwargs[name].float(), msg=name)
+    others = {name for name, value in kwargs.items()
               if isinstance(value, torch.Tensor)}
     assert others <= {*told, 'hidden_states', 'timestep'}

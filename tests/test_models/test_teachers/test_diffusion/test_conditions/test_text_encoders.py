@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.test_models.test_teachers.test_diffusion.test_conditions.encoders import (  # noqa: E501
+    Recorder,
     clip_encoder,
     clip_tokenizer,
     vae,
@@ -69,18 +70,6 @@ def teacher(build, tmp_path):
     return make
 
 
-class Recorder:
-    """What a pipeline calls its denoiser with, in its first step."""
-
-    def __init__(self, pipeline):
-        self.call = None
-        pipeline.unet.register_forward_pre_hook(self.keep, with_kwargs=True)
-
-    def keep(self, module, args, kwargs):
-        if self.call is None:
-            self.call = args, kwargs
-
-
 def flat(kwargs):
     """Arguments that say something, by name, nested ones too."""
     found = {}
@@ -98,7 +87,7 @@ def test_as_the_pipeline_calls_it(make, prompt, tmp_path, teacher):
     pipeline = make(tmp_path)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.save_pretrained(tmp_path / 'pipeline')
-    recorder = Recorder(pipeline)
+    recorder = Recorder(pipeline.unet)
     pipeline(prompt, num_inference_steps=2, guidance_scale=0., height=16,
              width=24, num_images_per_prompt=2, output_type='latent')
     (_, t), kwargs = recorder.call
