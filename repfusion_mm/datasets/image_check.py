@@ -14,7 +14,7 @@ from typing import (
     Sequence,
 )
 
-from ..models.utils.dataset_wrappers import inside
+from ..models.utils.dataset_wrappers import innermost, wrapped
 from .transforms.bad_image_error import BadImageError
 from .transforms.checked import Checked
 from .transforms.decoding import MAX_PIXELS, decode, read_file
@@ -68,8 +68,9 @@ def check_files(infos: Sequence[dict],
         return None
 
     infos = [info for info in infos if info.get('img_path')]
-    with ThreadPoolExecutor(max(num_threads, 1)) as threads:
-        found = _in_order(threads, check, infos, 16 * max(num_threads, 1))
+    num_threads = max(num_threads, 1)  # a loader may have no workers
+    with ThreadPoolExecutor(num_threads) as threads:
+        found = _in_order(threads, check, infos, 16 * num_threads)
         return [bad for bad in track(found) if bad is not None]
 
 
@@ -127,11 +128,8 @@ def passed_over(dataset: Any) -> List[str]:
         are in no class's folder.
     """
     found: Dict[str, None] = {}
-    inner = getattr(dataset, 'datasets', None) or \
-        [getattr(dataset, 'dataset', None)]
-    for one in inner:
-        if one is not None and not isinstance(one, str):
-            found.update(dict.fromkeys(passed_over(one)))
+    for one in wrapped(dataset):
+        found.update(dict.fromkeys(passed_over(one)))
     if hasattr(dataset, 'extensions') and not dataset.ann_file:
         for root, _, names in os.walk(dataset.img_prefix, followlinks=True):
             of_no_class = dataset.with_label and os.path.samefile(
@@ -168,29 +166,9 @@ def checked_steps(dataset: Any) -> List[Checked]:
     """
     steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
     found = {id(step): step for step in steps if isinstance(step, Checked)}
-    inner = getattr(dataset, 'datasets', None) or \
-        [getattr(dataset, 'dataset', None)]
-    for one in inner:
-        if one is not None and not isinstance(one, str):
-            found.update((id(step), step) for step in checked_steps(one))
+    for one in wrapped(dataset):
+        found.update((id(step), step) for step in checked_steps(one))
     return list(found.values())
-
-
-def innermost(dataset: Any, index: int) -> tuple:
-    """The data set that reads an image, and the image's number in it.
-
-    Args:
-        dataset: A data set, or a wrapper of some.
-        index (int): Of the image.
-
-    Returns:
-        tuple: The data set without wrappers, and the number.
-    """
-    step = inside(dataset, index)
-    while step is not None:
-        dataset, index = step
-        step = inside(dataset, index)
-    return dataset, index
 
 
 def counted(bad: Iterable[BadImage]) -> str:

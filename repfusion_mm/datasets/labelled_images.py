@@ -4,7 +4,7 @@ from typing import Any, Collection, Dict, List, Sequence, Set, Tuple
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from ..models.utils.dataset_wrappers import source
+from ..models.utils.dataset_wrappers import source, wrapped
 
 
 def first_of_each(dataset: Any) -> List[int]:
@@ -83,8 +83,5 @@ def refuse_mixtures(dataset: Any) -> None:
             f'`dataset` is or holds a {type(dataset).__name__}, which makes '
             'one sample of several images; put FewLabels around its `dataset` '
             'instead')
-    inner = getattr(dataset, 'datasets', None) or \
-        [getattr(dataset, 'dataset', None)]
-    for one in inner:
-        if one is not None and not isinstance(one, str):
-            refuse_mixtures(one)
+    for one in wrapped(dataset):
+        refuse_mixtures(one)

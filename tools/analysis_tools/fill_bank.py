@@ -42,7 +42,7 @@ def main(argv=None):
     teacher.to('cuda' if find_device() == 'cuda' else 'cpu')
     batches = teacher.fill(args.batch_size)
     total = next(batches)
-    listed = osp.join(teacher.folder, 'skipped_images.jsonl')
+    listed = osp.join(teacher.folder, skipped.FILE)
     if osp.exists(listed):
         os.remove(listed)  # those that still are bad are met again
     skipped.keep_in(listed)

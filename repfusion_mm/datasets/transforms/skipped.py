@@ -7,6 +7,7 @@ from typing import Dict
 
 from mmengine.logging import print_log
 
+FILE = 'skipped_images.jsonl'  # name of the list, in a work dir or a bank
 # where the list is; an environment variable, which all workers inherit
 VARIABLE = 'REPFUSION_MM_SKIPPED_IMAGES'
 _known: Dict[str, dict] = {}  # by path, in this process

@@ -28,7 +28,6 @@ from repfusion_mm.datasets.transforms.decoding import MAX_PIXELS
 from repfusion_mm.engine.resuming.empty_order import refuse_empty_order
 from repfusion_mm.registry import HOOKS
 
-FILE = 'skipped_images.jsonl'
 SAMPLE = 100  # training images that are looked at before the first step
 SHOWN = 10  # in a message
 
@@ -73,7 +72,7 @@ class SkippedImagesHook(Hook):
             if hasattr(dataset, '__len__') and len(dataset) == 0:
                 raise ValueError(f'`{key}.dataset` is empty: no image was '
                                  'found where its config says')
-        self._file = osp.join(runner.work_dir, FILE)
+        self._file = osp.join(runner.work_dir, skipped.FILE)
         mine = self._file if get_rank() == 0 else \
             f'{self._file}.{get_rank()}'  # machines may share no disk
         if runner.iter == 0:
@@ -137,7 +136,7 @@ class SkippedImagesHook(Hook):
             indices = indices[get_rank()::get_world_size()]
         infos = annotations(dataset, indices.tolist())
         bad = check_files(
-            infos, max(loader.num_workers, 1),
+            infos, loader.num_workers,
             min(getattr(step, 'max_pixels', MAX_PIXELS) for step in steps))
         if not training:
             bad = [one for share in all_gather_object(bad) for one in share]

@@ -1,6 +1,6 @@
 """What lies inside the wrappers of data sets."""
 from bisect import bisect_right
-from typing import Any, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from mmengine.dataset import BaseDataset
 
@@ -53,3 +53,35 @@ def source(dataset: Any, index: int) -> Tuple[Any, int]:
             break
         dataset, index = step
     return dataset, index
+
+
+def innermost(dataset: Any, index: int) -> Tuple[Any, int]:
+    """The data set that reads an image, and the image's number in it.
+
+    Args:
+        dataset: As for :func:`inside`.
+        index (int): An image of it, from 0.
+
+    Returns:
+        tuple[Any, int]: The data set without any wrapper, and the number.
+    """
+    step = inside(dataset, index)
+    while step is not None:
+        dataset, index = step
+        step = inside(dataset, index)
+    return dataset, index
+
+
+def wrapped(dataset: Any) -> List[Any]:
+    """All that a wrapper holds, whichever image is asked for.
+
+    Args:
+        dataset: A data set, or a wrapper of some.
+
+    Returns:
+        list: The data sets directly inside; empty if it is no wrapper.
+    """
+    inner = getattr(dataset, 'datasets', None) or \
+        [getattr(dataset, 'dataset', None)]
+    return [one for one in inner
+            if one is not None and not isinstance(one, str)]
