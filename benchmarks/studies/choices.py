@@ -18,10 +18,12 @@ class Choices:
     Args:
         study (Study): Whose choices they are; ``size`` has ``lrs`` and
             ``num_fixed``.
+        given (dict): Of an earlier :meth:`record`: what it holds is not
+            chosen again.
     """
 
-    def __init__(self, study):
-        self.study = study
+    def __init__(self, study, given):
+        self.study, self.given = study, given
 
     @functools.cached_property
     def starts(self):
@@ -31,6 +33,8 @@ class Choices:
                 ('scratch', 'scratch', LENGTHS[:1]),
                 ('scratch_long', 'scratch', LENGTHS[1:]),
                 ('distilled', 'fixed', LENGTHS)):
+            if start in self.given:
+                continue
             trials[start] = {(lr, length): self._trial(
                 arm, lr, length, study.probed_t()[0])
                 for length in lengths for lr in study.size['lrs']}
@@ -40,6 +44,8 @@ class Choices:
     def times(self):
         """The trials of the fixed t, by t."""
         study = self.study
+        if 'fixed t' in self.given:
+            return {}
         lr, length = self.of('fixed')
         return {t: self._trial('fixed', lr, length, t)
                 for t in study.probed_t()[:study.size['num_fixed']]}
@@ -49,20 +55,25 @@ class Choices:
         too."""
         start = dict(scratch='scratch', scratch_long='scratch_long',
                      joint='scratch_long').get(arm, 'distilled')
+        if start in self.given:
+            return tuple(self.given[start]['chosen'])
         return self._best(self.starts[start])
 
     def t(self):
         """The best fixed t."""
+        if 'fixed t' in self.given:
+            return self.given['fixed t']['chosen']
         return self._best(self.times)
 
     def record(self):
         """All of it in numbers, for the report."""
-        trials = {**self.starts, 'fixed t': self.times}
-        return {start: dict(
+        made = {**self.starts, **({'fixed t': self.times} if self.times else
+                                  {})}
+        return {**self.given, **{start: dict(
             chosen=self._best(tried), tried=[
                 [choice, trial.result()[self.study.metric]]
                 for choice, trial in tried.items()] if len(tried) > 1 else [])
-            for start, tried in trials.items()}
+            for start, tried in made.items()}}
 
     def _trial(self, arm, lr, length, t):
         return self.study.finetune(

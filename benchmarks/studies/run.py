@@ -98,8 +98,9 @@ def run_study(args, make_study, finish=None):
             others = stage_1(study)
             run('learning rates and lengths',
                 trials(study.choices.starts.values()), others)
-            run('fixed t', trials([study.choices.times]), others)
-            arms = tested(study)
+            run('fixed t', trials([study.choices.times]), tested(
+                study, [arm for arm in args.arms if arm != 'fixed']).values())
+            arms = tested(study, args.arms)
             run('arms', list(arms.values()))
         except TimeIsUp:
             finish = None
@@ -123,10 +124,10 @@ def stage_1(study):
     return list(found)
 
 
-def tested(study):
-    """The fine-tunings that are reported, by labels, arm and seed."""
+def tested(study, arms):
+    """The fine-tunings of some arms, by labels, arm and seed."""
     return {(labels, arm, seed): study.finetune(arm, labels, seed)
-            for labels, arm, seed in cells(study)}
+            for labels, arm, seed in cells(study) if arm in arms}
 
 
 def cells(study):

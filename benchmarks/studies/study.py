@@ -2,6 +2,7 @@
 import argparse
 import functools
 import json
+from pathlib import Path
 
 from benchmarks.lib.plan import ROOT
 from benchmarks.studies import task_study
@@ -36,6 +37,9 @@ def make_parser(doc, study, data, labels):
         f'{study.labels_of} that are labelled, or "all"', 100)
     parser.add_argument('--dpm', help='a diffusion model, as a diffusers '
                         'folder, instead of training one')
+    parser.add_argument('--chosen', metavar='JSON', help='what was chosen '
+                        'before, as a report\'s "chosen" holds it: none of '
+                        'that is tried again')
     parser.add_argument('--processes', type=int, default=1,
                         help='that share the work (default: %(default)s)')
     parser.add_argument('--minutes', type=float,
@@ -74,7 +78,8 @@ class Study(task_study.TaskStudy):
         super().__init__(
             args, *inputs, records=ROOT / 'benchmarks' / 'results' /
             f'{self.name}_{args.size}.jsonl')
-        self.choices = Choices(self)
+        given = args.chosen and json.loads(Path(args.chosen).read_text())
+        self.choices = Choices(self, given or {})
         # configs take their time
         self.finetune = functools.cache(self.finetune)
         self.distill = functools.cache(self.distill)
@@ -142,6 +147,8 @@ class Study(task_study.TaskStudy):
     @functools.cached_property
     def tap(self):
         """The teacher's tap, and all that was found with it."""
+        if 'tap' in self.choices.given:
+            return self.choices.given['tap']
         cfg = self.distillation('reinforced', self.args.labels[0],
                                 SELECTION_SEED, tap='mid_block.resnets.1')
         val = self.val_images()
@@ -153,6 +160,8 @@ class Study(task_study.TaskStudy):
 
     @functools.cached_property
     def _probe(self):
+        if 'probe' in self.choices.given:
+            return self.choices.given['probe']
         cfg = self.distillation('fixed', None, SELECTION_SEED, t=0)
         tap = self.tap['tap']
         return self.once(
