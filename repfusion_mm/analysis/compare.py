@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from repfusion_mm.models.rewards.targets import Targets, read_targets
 from repfusion_mm.models.utils.ridge import ridge_fit
 from repfusion_mm.models.utils.taps import Taps
 
@@ -16,7 +17,6 @@ from .scratch import (
     scratch_scores,
     train_scratch,
 )
-from .targets import Targets, read_targets
 
 TRAININGS = 5  # of the student: each without another fifth of the images
 

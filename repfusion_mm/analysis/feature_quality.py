@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from repfusion_mm.models.rewards.targets import Targets
+
 from .look import best_ridge
-from .targets import Targets
 
 NEIGHBOURS = 20
 

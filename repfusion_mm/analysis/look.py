@@ -15,18 +15,23 @@ from torch import Tensor
 
 from repfusion_mm.models.labels import UNLABELLED_PIXEL
 from repfusion_mm.models.losses.pooled import pooled
+from repfusion_mm.models.rewards.held_out_reward import (
+    FOLDS,
+    HeldOutFits,
+    folds_of,
+)
+from repfusion_mm.models.rewards.targets import Targets, read_targets
 from repfusion_mm.models.time_samplers.look_options import LOOK_REWARDS
 from repfusion_mm.models.time_samplers.looked_values import (
     LookedValues,
     looked_values,
 )
-from repfusion_mm.models.utils.ridge import ridge_residuals
+from repfusion_mm.models.utils.ridge import ridge_fit, ridge_residuals
 
 from .label_free import high_frequency_ratio, two_view_agreement
 from .looked_images import LookedImages
-from .targets import Targets, read_targets
 
-RIDGES = (0.001, 0.01, 0.1, 1.)  # the best is taken, by its held-out error
+RIDGES = (1e-4, 1e-3, 0.01, 0.1, 1.)  # the best by its held-out error
 
 
 class Look(NamedTuple):
@@ -39,12 +44,15 @@ class Look(NamedTuple):
             to 1, alike; None without labels.
         images (Tensor): The views, raw, uint8, (N, V, 3, H, W).
         reward (str): ``'labels'``, ``'frequency'`` or ``'views'``.
+        fits (HeldOutFits, optional): What reads the labels of other images,
+            if it was asked for.
     """
     timesteps: List[int]
     rewards: Tensor
     scores: Optional[Tensor]
     images: Tensor
     reward: str
+    fits: Optional[HeldOutFits] = None
 
     @property
     def believed(self) -> LookedValues:
@@ -106,12 +114,13 @@ def look(teacher: Any,
          ignore_index: int = UNLABELLED_PIXEL,
          batch_size: int = 64,
          device: Any = 'cpu',
-         progress: Callable = iter) -> Dict[str, Look]:
+         progress: Callable = iter,
+         fit: bool = False) -> Dict[str, Look]:
     """Let the teacher look at some images at some time steps.
 
     With labels, a time step is worth what a ridge regression on z(t) predicts
     of the labels of an image that it was not fitted to, all views of it left
-    out together; of four penalties each time step has the best one. Masks and
+    out together; of five penalties each time step has the best one. Masks and
     keypoints are read on a grid of at most 8 x 8 cells.
 
     Args:
@@ -127,6 +136,8 @@ def look(teacher: Any,
         batch_size (int): Images at a time. Defaults to 64.
         device (torch.device): The teacher's. Defaults to the CPU.
         progress (Callable): Wraps the time steps, to show progress.
+        fit (bool): Whether the looks have ``fits``, where the labels reward.
+            Defaults to False.
 
     Returns:
         dict[str, Look]: By tap.
@@ -150,6 +161,7 @@ def look(teacher: Any,
             looked.data_samples, looked.images.shape[3:],
             finest_shape(teacher, taps), ignore_index, device)
         read: Callable = targets.rows
+        folds = folds_of(looked.data_samples[::views]).to(device)
     else:
         read = high_frequency_ratio if reward == 'frequency' else pooled
     for tap in taps:
@@ -159,12 +171,15 @@ def look(teacher: Any,
                 f'a look by \'frequency\' takes maps, but {tap!r} is of shape '
                 f'{shape} (a feature bank holds averages); look by \'views\'')
     values: dict = {tap: [] for tap in taps}
+    fits: dict = {tap: [] for tap in taps}
     for t in progress(timesteps):
         features = features_at(teacher, looked, t, taps, read, batch_size,
                                device)
         for tap, found in features.items():
             if reward == 'labels':
                 values[tap].append(_held_out(found, targets))
+                if fit:
+                    fits[tap].append(_fits(found, targets, folds))
             else:
                 values[tap].append((found if reward == 'frequency' else
                                     two_view_agreement(found), None))
@@ -174,7 +189,9 @@ def look(teacher: Any,
         looks[tap] = Look(
             list(timesteps), torch.stack(rewards, 2).cpu(),
             None if scores[0] is None else torch.stack(scores, 2).cpu(),
-            looked.images, reward)
+            looked.images, reward, HeldOutFits(
+                torch.tensor(timesteps), *map(torch.stack, zip(*fits[tap])))
+            if fits[tap] else None)
     return looks
 
 
@@ -228,6 +245,18 @@ def _held_out(x: Tensor, targets: Targets) -> tuple:
             (len(x) - 1)
     return tuple(values.view(x.shape[:2])
                  for values in (rewards, targets.score(errors)))
+
+
+def _fits(x: Tensor, targets: Targets, folds: Tensor) -> tuple:
+    """Of each fold, the regression without it: (FOLDS, C, K), (FOLDS, K)."""
+    ridge, _ = best_ridge(x, targets)
+    values, mask = (grouped(one, len(x))
+                    for one in (targets.values, targets.mask))
+    found = [ridge_fit(x.flatten(1, 2), values, ridge,
+                       mask & (folds != fold)[:, None])
+             for fold in range(FOLDS)]
+    weights, intercepts = zip(*found)
+    return torch.stack(weights).float(), torch.stack(intercepts).float()
 
 
 def finest_shape(teacher: Any, taps: Sequence[str]) -> Tuple[int, ...]:

@@ -7,10 +7,14 @@ import torch.nn.functional as F
 from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 
+from repfusion_mm.models.rewards.targets import (
+    Targets,
+    grid_rows,
+    read_targets,
+)
 from repfusion_mm.models.utils.taps import Taps
 
 from .looked_images import preprocessed
-from .targets import Targets, grid_rows, read_targets
 
 LEARNING_RATE, WEIGHT_DECAY, BATCH, SMOOTHING = 2e-3, 0.05, 64, 0.1
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from repfusion_mm.analysis import feature_quality as module
-from repfusion_mm.analysis.targets import Targets
+from repfusion_mm.models.rewards.targets import Targets
 
 
 def classes(labels, number=2):

@@ -3,7 +3,7 @@ import torch
 from PIL import Image
 
 from repfusion_mm.analysis.looked_images import draw_images, view_images
-from repfusion_mm.analysis.targets import read_targets
+from repfusion_mm.models.rewards.targets import read_targets
 from repfusion_mm.models.utils.raw_images import RawImage
 from repfusion_mm.registry import DATASETS, MODELS
 

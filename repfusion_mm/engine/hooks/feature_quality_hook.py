@@ -13,10 +13,10 @@ from torch import Tensor
 
 from repfusion_mm.analysis.feature_quality import feature_quality
 from repfusion_mm.analysis.looked_images import draw_images, preprocessed
-from repfusion_mm.analysis.targets import GRID, grid_rows, read_targets
 from repfusion_mm.arguments.annotations import AtLeast, Count
 from repfusion_mm.engine.resuming.atomic_write import ATOMIC
 from repfusion_mm.models.labels import labelled_mask
+from repfusion_mm.models.rewards.targets import GRID, grid_rows, read_targets
 from repfusion_mm.models.utils.building import build_dataset
 from repfusion_mm.registry import HOOKS
 

@@ -5,7 +5,7 @@ from typing import Any, List, NamedTuple, Optional
 
 import mmengine
 import numpy as np
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from rich.progress import track
 
 from repfusion_mm.analysis.look import Look, look
@@ -15,13 +15,14 @@ from repfusion_mm.analysis.looked_images import (
     draw_images,
     view_images,
 )
-from repfusion_mm.analysis.targets import GRID
+from repfusion_mm.models.rewards.held_out_reward import HeldOutFits
+from repfusion_mm.models.rewards.targets import GRID
 
 from .bare_model import bare_model
 from .random_state import same_random_state
 
 TIMES = 20  # time steps are looked at
-LEAST_IMAGES, MOST_IMAGES, MOST_VIEWS = 20, 256, 4
+LEAST_IMAGES, MOST_IMAGES, MOST_VIEWS = 20, 512, 4
 MOST_ROWS = 8192  # of a regression: images, views and positions
 
 
@@ -36,31 +37,50 @@ def look_first(runner) -> None:
 
     The look takes at most ``look.share`` of the passes that the teacher makes
     in the whole training; of a training of very few steps it is 20 images
-    nevertheless. The first process looks, and what its sampler learnt goes
-    to the others. The random numbers of the training are the same as without
-    it. A training that is resumed has looked already.
+    nevertheless. The first process looks, and what its sampler (and a
+    :class:`HeldOutReward`) learnt goes to the others. The random numbers of
+    the training are the same as without it. A training that is resumed has
+    looked already.
 
     Args:
         runner (Runner): Its model has a ``time_sampler``; what was seen is
             written to ``<work_dir>/look.json`` and drawn in the visualizer.
 
     Raises:
-        ValueError: If nothing can be looked at.
+        ValueError: If nothing can be looked at, or the reward learns from
+            a look that there is not.
     """
     model: Any = bare_model(runner)
     sampler = model.time_sampler
-    if getattr(sampler, 'look_options', None) is None or runner.iter > 0:
+    learns = getattr(model.reward, 'learns_from_look', False)
+    if getattr(sampler, 'look_options', None) is None:
+        if learns:
+            raise ValueError(
+                f'`reward` {type(model.reward).__name__} reads z(t) by what '
+                'a look has found: set `time_sampler.look` to True')
         return
+    if runner.iter > 0:
+        return
+    fits: List[Optional[HeldOutFits]] = [None]
     if is_main_process():
         with same_random_state():
             begun = time.time()
             seen = _look(runner, model)
             sampler.learn_from(seen)
+            fits = [seen.fits]
             _report(runner, model, seen, time.time() - begun)
     state = sampler.state_dict()
     for tensor in state.values():
         broadcast(tensor)
     sampler.load_state_dict(state)
+    if learns:
+        broadcast_object_list(fits)
+        if fits[0] is None:
+            raise ValueError(
+                f'`reward` {type(model.reward).__name__} reads labels, but '
+                'the look was without them: leave out '
+                '`time_sampler.look.reward`, and label at least 3 images')
+        model.reward.learn_from(fits[0])
 
 
 def _look(runner, model) -> Look:
@@ -75,7 +95,8 @@ def _look(runner, model) -> Look:
         getattr(model.reward, 'ignore_index', 255), _batch_size(runner),
         next(model.parameters()).device,
         lambda times: track(times, 'looking at the time steps',
-                            transient=True))[tap]
+                            transient=True),
+        getattr(model.reward, 'learns_from_look', False))[tap]
 
 
 def _timesteps(model) -> List[int]:

@@ -1,5 +1,6 @@
 from .classification_reward import ClassificationReward
 from .contrastive_reward import ContrastiveReward
+from .held_out_reward import HeldOutReward
 from .keypoint_reward import KeypointReward
 from .least_squares_reward import LeastSquaresReward
 from .segmentation_reward import SegmentationReward
@@ -7,6 +8,6 @@ from .student_progress_reward import StudentProgressReward
 
 __all__ = [
     'ClassificationReward', 'ContrastiveReward',
-    'KeypointReward', 'LeastSquaresReward',
+    'HeldOutReward', 'KeypointReward', 'LeastSquaresReward',
     'SegmentationReward', 'StudentProgressReward',
 ]

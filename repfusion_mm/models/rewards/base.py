@@ -40,6 +40,7 @@ class Reward(nn.Module):
     reads_labels = True  # of the data samples
     shows_views = False  # to the teacher, of its own making
     least_images = 1  # of a process's batch
+    learns_from_look = False  # `learn_from` what was seen before the training
 
     def forward(self, inputs: RewardInputs) -> Judgement:
         """What the time steps of a batch were worth.

@@ -1,3 +1,4 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -241,6 +242,44 @@ def test_choices(make, monkeypatch):
     scores[times[list(times)[1]].name] = 40.
     assert study.choices.t() == list(times)[1]
     assert study.choices.record()['fixed t']['chosen'] == list(times)[1]
+
+
+def test_chosen_before(make, monkeypatch, tmp_path):
+    from benchmarks.studies.run import trials
+    from benchmarks.studies.training import Training
+    chosen = dict(scratch=dict(chosen=[0.5, 'finetune'], tried=[]),
+                  distilled=dict(chosen=[0.25, 'both'], tried=[]),
+                  tap=dict(tap='mid_block.resnets.0'))
+    path = tmp_path / 'chosen.json'
+    path.write_text(json.dumps(chosen))
+    monkeypatch.setattr(Training, 'result', lambda self: dict(accuracy=1.))
+    study = make('out', '--chosen', str(path))
+    # what it does not hold is tried
+    assert list(study.choices.starts) == ['scratch_long']
+    assert study.choices.of('uniform') == (0.25, 'both')
+    job = study.finetune('scratch', 2, 100)
+    assert job.cfg.optim_wrapper.optimizer.lr == 0.5
+    assert len(study.choices.times) == 2
+    record = study.choices.record()
+    assert record['distilled'] == chosen['distilled'] and 'fixed t' in record
+    del study.__dict__['tap']
+    assert study.tap == chosen['tap']
+
+    path.write_text(json.dumps({**record, 'fixed t': dict(chosen=425)}))
+    study = make('out', '--chosen', str(path))
+    assert not trials([*study.choices.starts.values(), study.choices.times])
+    assert study.choices.t() == 425
+    assert study.finetune('fixed', 2, 100).before.cfg.model.time_sampler.t \
+        == 425
+
+
+def test_the_chosen_ones_that_are_kept(make):
+    path = ROOT / 'benchmarks' / 'results' / 'cifar10_16px_chosen.json'
+    study = make('out', '--chosen', str(path))
+    for arm in ('scratch', 'scratch_long', 'reinforced'):
+        lr, length = study.choices.of(arm)
+        assert lr > 0 and length in ('finetune', 'both')
+    assert study.choices.given['tap']['tap'].startswith('up_blocks')
 
 
 # --- several processes ------------------------------------------------------

@@ -5,14 +5,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from repfusion_mm.models.labels import (
+from ..labels import (
     UNLABELLED_PIXEL,
     class_labels,
     multi_hot_labels,
     semantic_masks,
     visible_keypoints,
 )
-from repfusion_mm.models.rewards.keypoint_reward import gaussian_heatmaps
+from .keypoint_reward import gaussian_heatmaps
 
 GRID = 8  # at most so many cells of a map on each side
 SIGMA = 1.  # of a keypoint's Gaussian, in cells
@@ -110,7 +110,8 @@ def read_targets(data_samples: Sequence[Any],
     """The labels of data samples of mmpretrain, mmseg or mmpose.
 
     Args:
-        data_samples (Sequence): M of them, all labelled.
+        data_samples (Sequence): M of them. Without ``num_classes`` all are
+            labelled; what is not has no class, cell or keypoint otherwise.
         image_size (Sequence[int]): Height and width of the images.
         feature_shape (Sequence[int]): Of the tap that they are to be read
             from, (C, h, w) or (C,): a grid is no finer than the map.
@@ -138,7 +139,9 @@ def read_targets(data_samples: Sequence[Any],
         hot, _ = multi_hot_labels(data_samples, count)
         kind = 'multi-label'
     else:
-        hot = F.one_hot(class_labels(data_samples), num_classes or -1)
+        labels = class_labels(data_samples)
+        hot = F.one_hot(labels) if num_classes is None else \
+            labels[:, None] == torch.arange(num_classes, device=labels.device)
         kind = 'class'
     hot = hot.to(device).double()[:, None]
     return Targets(kind, hot, torch.ones_like(hot[..., 0], dtype=torch.bool),
