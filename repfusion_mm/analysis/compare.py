@@ -9,7 +9,7 @@ from repfusion_mm.models.rewards.targets import Targets, read_targets
 from repfusion_mm.models.utils.ridge import ridge_fit
 from repfusion_mm.models.utils.taps import Taps
 
-from .look import Look, best_of, best_ridge, features_at, grouped
+from .look import Look, best_of, features_at, grouped, held_out
 from .looked_images import LookedImages
 from .scratch import (
     LabelledImages,
@@ -62,11 +62,11 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
     Returns:
         tuple: Scores of the probe and of the student, 0 to 1, (N,) each.
     """
-    count, held_out = len(learn.looked.indices), learn is test
+    count, is_one = len(learn.looked.indices), learn is test
     order = _dealt(learn.targets('cpu'), count)
     splits = [(np.setdiff1d(order, order[i::TRAININGS]),
                np.sort(order[i::TRAININGS])) for i in range(TRAININGS)]
-    if not held_out:
+    if not is_one:
         splits = [(np.arange(count), np.arange(len(test.looked.indices)))
                   ] * TRAININGS
     probe, scratch = (torch.zeros(len(test.looked.indices)).double()
@@ -78,7 +78,7 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
         scratch[held] += _scratch(
             model, student(), learn, test, kept, held, steps,
             lambda steps, what=what: progress(steps, what))
-    times = 1 if held_out else TRAININGS
+    times = 1 if is_one else TRAININGS
     return probe / times, scratch / times
 
 
@@ -91,7 +91,7 @@ def _probe(teacher: Any, learn: Part, test: Part,
     x = features_at(teacher, learn.looked, t, [tap], targets.rows,
                     device=device)[tap]
     # of all images: in fewer some class may have none to be predicted by
-    ridge, _ = best_ridge(x, targets)
+    ridge = held_out(x, targets).ridge
     mine, x_kept = _select(targets, x, kept)
     coefficients, intercept = ridge_fit(
         x_kept.flatten(1, 2), grouped(mine.values, len(kept)), ridge,

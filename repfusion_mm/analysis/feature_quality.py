@@ -8,7 +8,7 @@ from torch import Tensor
 
 from repfusion_mm.models.rewards.targets import Targets
 
-from .look import best_ridge
+from .look import held_out
 
 NEIGHBOURS = 20
 
@@ -43,7 +43,7 @@ def feature_quality(features: Tensor,
     # as a look does at z(t): each image by a fit that has not seen it
     centred = features - features.mean((0, 1))
     scaled = centred / centred.std((0, 1)).clamp(min=1e-9)
-    _, errors = best_ridge(scaled[:, None], targets)
+    errors = held_out(scaled[:, None], targets).errors
     found['probe'] = 100 * float(targets.score(errors).mean())
     if targets.kind in ('class', 'mask'):
         classes = targets.values.argmax(2).masked_fill(~targets.mask, -1)

@@ -31,6 +31,7 @@ from repfusion_mm.models.utils.ridge import ridge_fit, ridge_residuals
 from .label_free import high_frequency_ratio, two_view_agreement
 from .looked_images import LookedImages
 
+SCALES = (1., 2., 4., 8., 16., 32.)  # of class predictions, likewise
 RIDGES = (1e-4, 1e-3, 0.01, 0.1, 1.)  # the best by its held-out error
 
 
@@ -120,7 +121,8 @@ def look(teacher: Any,
 
     With labels, a time step is worth what a ridge regression on z(t) predicts
     of the labels of an image that it was not fitted to, all views of it left
-    out together; of five penalties each time step has the best one. Masks and
+    out together: the log-probability of its class, or minus the squared error
+    of all else. Each time step has the best of five penalties. Masks and
     keypoints are read on a grid of at most 8 x 8 cells.
 
     Args:
@@ -177,9 +179,12 @@ def look(teacher: Any,
                                device)
         for tap, found in features.items():
             if reward == 'labels':
-                values[tap].append(_held_out(found, targets))
+                best = held_out(found, targets)
+                values[tap].append(tuple(
+                    one.view(found.shape[:2]) for one in
+                    (best.rewards, targets.score(best.errors))))
                 if fit:
-                    fits[tap].append(_fits(found, targets, folds))
+                    fits[tap].append(_fits(found, targets, folds, best))
             else:
                 values[tap].append((found if reward == 'frequency' else
                                     two_view_agreement(found), None))
@@ -208,8 +213,24 @@ def best_of(looks: Dict[str, Look]) -> tuple:
     return tap, looks[tap].best_t
 
 
-def best_ridge(x: Tensor, targets: Targets) -> tuple:
-    """The penalty with the least held-out error, and the errors.
+class HeldOut(NamedTuple):
+    """The best of some ridge regressions, by what it says of left-out images.
+
+    Attributes:
+        ridge (float): The penalty.
+        scale (float): Of its class predictions, see :meth:`Targets.worth`.
+        errors (Tensor): The targets minus the held-out predictions,
+            (N * V, P, K).
+        rewards (Tensor): What they are worth, (N * V,).
+    """
+    ridge: float
+    scale: float
+    errors: Tensor
+    rewards: Tensor
+
+
+def held_out(x: Tensor, targets: Targets) -> HeldOut:
+    """Read each image by a regression on all others.
 
     Args:
         x (Tensor): Features of N images in V views at P positions,
@@ -217,16 +238,25 @@ def best_ridge(x: Tensor, targets: Targets) -> tuple:
         targets (Targets): Of the N * V views.
 
     Returns:
-        tuple: The penalty, and the targets minus the held-out predictions,
-        (N * V, P, K).
+        HeldOut: That of the penalty, and of classes of the scale, which is
+        worth the most.
     """
     errors = ridge_residuals(
         x.flatten(1, 2), grouped(targets.values, len(x)), RIDGES,
         grouped(targets.mask, len(x))
     ).view(len(RIDGES), *targets.values.shape)
-    rewards = [float(targets.reward(one).mean()) for one in errors]
-    best = rewards.index(max(rewards))
-    return RIDGES[best], errors[best]
+    is_class, tried = targets.kind == 'class', []
+    if is_class:
+        # an image left out makes its own class rarer than it is, which would
+        # decide where little else does
+        errors = errors + (targets.values.mean(0) - targets.values) / \
+            (len(x) - 1)
+    for ridge, one in zip(RIDGES, errors):
+        for scale in SCALES if is_class else (1., ):
+            tried.append(HeldOut(ridge, scale, one,
+                                 targets.worth(one, scale)))
+    means = torch.stack([one.rewards.mean() for one in tried])
+    return tried[int(means.argmax())]
 
 
 def grouped(views: Tensor, images: int) -> Tensor:
@@ -234,29 +264,23 @@ def grouped(views: Tensor, images: int) -> Tensor:
     return views.reshape(images, -1, *views.shape[2:])
 
 
-def _held_out(x: Tensor, targets: Targets) -> tuple:
-    """Reward and score of each view, (N, V)."""
-    _, errors = best_ridge(x, targets)
-    rewards = targets.reward(errors)
-    if targets.kind == 'class':
-        # an image left out makes its own class rarer than it is, which would
-        # decide where little else does
-        errors = errors + (targets.values.mean(0) - targets.values) / \
-            (len(x) - 1)
-    return tuple(values.view(x.shape[:2])
-                 for values in (rewards, targets.score(errors)))
-
-
-def _fits(x: Tensor, targets: Targets, folds: Tensor) -> tuple:
-    """Of each fold, the regression without it: (FOLDS, C, K), (FOLDS, K)."""
-    ridge, _ = best_ridge(x, targets)
+def _fits(x: Tensor, targets: Targets, folds: Tensor,
+          best: HeldOut) -> tuple:
+    """Of each fold, the regression without it: as of HeldOutFits, one t."""
     values, mask = (grouped(one, len(x))
                     for one in (targets.values, targets.mask))
-    found = [ridge_fit(x.flatten(1, 2), values, ridge,
-                       mask & (folds != fold)[:, None])
-             for fold in range(FOLDS)]
-    weights, intercepts = zip(*found)
-    return torch.stack(weights).float(), torch.stack(intercepts).float()
+    weights, intercepts = [], []
+    for fold in range(FOLDS):
+        kept = folds != fold
+        weight, intercept = ridge_fit(x.flatten(1, 2), values, best.ridge,
+                                      mask & kept[:, None])
+        if targets.kind == 'class' and kept.any():  # as in held_out
+            intercept = intercept + values.mean((0, 1)) - \
+                values[kept].mean((0, 1))
+        weights.append(weight.float())
+        intercepts.append(intercept.float())
+    return torch.stack(weights), torch.stack(intercepts), \
+        torch.tensor(best.scale)
 
 
 def finest_shape(teacher: Any, taps: Sequence[str]) -> Tuple[int, ...]:

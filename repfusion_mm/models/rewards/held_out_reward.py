@@ -21,15 +21,20 @@ class HeldOutFits(NamedTuple):
         timesteps (Tensor): Long, (T,).
         weight (Tensor): Of C channels and K targets, (T, FOLDS, C, K).
         intercept (Tensor): (T, FOLDS, K).
+        scale (Tensor): Of class predictions, see :meth:`Targets.worth`, (T,).
     """
     timesteps: Tensor
     weight: Tensor
     intercept: Tensor
+    scale: Tensor
 
 
 @MODELS.register_module()
 class HeldOutReward(Reward):
-    """Minus the error of a regression at the same t, fitted to other images.
+    """What a regression at the same t, fitted to other images, predicts.
+
+    Of a class its log-probability, of masks and keypoints minus the squared
+    error.
 
     What :class:`ReinforcedTime` looks at before the training, by the labels,
     is fitted at each of its time steps by itself: ten ridge regressions, each
@@ -43,8 +48,8 @@ class HeldOutReward(Reward):
     Classes, masks and keypoints are read as in the look, masks and keypoints
     on a grid of at most 8 x 8 cells. Images are told apart by ``img_path``.
     Those that were not looked at are read alike. Unlabelled ones have no
-    reward. It is small (at most the squares of the labels), so that an
-    entropy bonus drowns it: set ``time_sampler.entropy_weight`` to 0.
+    reward. It differs little between time steps, so that an entropy bonus
+    drowns it: set ``time_sampler.entropy_weight`` to 0.
 
     Args:
         tap (str, optional): The teacher tap that is read. Defaults to the
@@ -69,6 +74,7 @@ class HeldOutReward(Reward):
     timesteps: Tensor
     weight: Tensor
     intercept: Tensor
+    scale: Tensor
 
     def __init__(self,
                  feature_shapes: Dict[str, Sequence[int]],
@@ -117,7 +123,8 @@ class HeldOutReward(Reward):
         fold = folds_of(samples).to(nearest.device, non_blocking=True)
         predicted = torch.baddbmm(self.intercept[nearest, fold][:, None],
                                   rows, self.weight[nearest, fold])
-        reward = targets.reward(targets.values - predicted).float()
+        reward = targets.worth(targets.values - predicted,
+                               self.scale[nearest]).float()
         return torch.where(mask, reward, torch.zeros_like(reward)), mask, {}
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str,

@@ -64,6 +64,27 @@ class Targets(NamedTuple):
         """
         return -(self.weight * errors.square()).sum((1, 2))
 
+    def worth(self, errors: Tensor, scale: Any = 1.) -> Tensor:
+        """What a regression that makes these errors is worth, at most 0.
+
+        Of classes the log-probability of the right one, by a softmax of the
+        predictions times ``scale``: a squared error of few labels hardly
+        tells time steps apart, and likes those that say little. Of all else
+        the :meth:`reward`.
+
+        Args:
+            errors (Tensor): Targets minus predictions, (M, P, K).
+            scale (float or Tensor): One, or one a view, (M,).
+
+        Returns:
+            Tensor: (M,); 0 where no class is right.
+        """
+        if self.kind != 'class':
+            return self.reward(errors)
+        scale = torch.as_tensor(scale, device=errors.device).view(-1, 1, 1)
+        logits = (self.values - errors) * scale
+        return (self.values * logits.log_softmax(2)).sum((1, 2))
+
     def score(self, errors: Tensor) -> Tensor:
         """How right predictions with these errors are, 0 to 1.
 
