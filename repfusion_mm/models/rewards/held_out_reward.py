@@ -64,11 +64,10 @@ class HeldOutReward(Reward):
     Journal of the Royal Statistical Society B 1974.
 
     Example:
-        >>> model = dict(
-        ...     time_sampler=dict(
-        ...         type='repfusion_mm.ReinforcedTime', num_bins=20,
-        ...         look=True, entropy_weight=0.),
-        ...     reward=dict(type='repfusion_mm.HeldOutReward'))
+        >>> time_sampler = dict(
+        ...     type='repfusion_mm.ReinforcedTime', num_bins=20, look=True,
+        ...     entropy_weight=0.)
+        >>> reward = dict(type='repfusion_mm.HeldOutReward')
     """
     learns_from_look = True
     timesteps: Tensor
@@ -110,8 +109,14 @@ class HeldOutReward(Reward):
             no losses.
 
         Raises:
-            ValueError: If a label cannot be read.
+            ValueError: If it has not learnt from a look, or a label cannot
+                be read.
         """
+        if self.weight.dim() == 1:
+            raise ValueError(
+                '`reward` HeldOutReward reads z(t) by what a look has found, '
+                'and there was none: set `time_sampler.look` to True, and add '
+                "dict(type='repfusion_mm.TimeSamplerHook') to `custom_hooks`")
         samples = inputs.data_samples
         targets = read_targets(
             samples, inputs.images.shape[2:], self.shape, self.ignore_index,

@@ -151,6 +151,13 @@ def test_its_own_label_does_not_help(reward, samples):
     assert value.mean() < -0.6  # ignorance: -log 2
 
 
+def test_nothing_learnt(reward, samples):
+    teacher, images = Teacher((7, )), images_of(4)
+    with pytest.raises(ValueError, match='there was none: set `time_samp'):
+        reward((7, ))(batch(teacher, images[:, 0], [100] * 4,
+                            named(samples([0, 1, 0, 1]))))
+
+
 def test_unlabelled_and_unknown(reward, samples):
     teacher = Teacher((7, ))
     images = images_of(40)
