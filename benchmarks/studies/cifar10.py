@@ -39,6 +39,7 @@ ARMS = dict(
     t0='repfusion-fixed_resnet18_1xb128-200e_cifar10',
     uniform='repfusion-uniform_resnet18_1xb128-200e_cifar10',
     fixed='repfusion-fixed_resnet18_1xb128-200e_cifar10',
+    auto='repfusion-fixed_resnet18_1xb128-200e_cifar10',
     reinforced='repfusion_resnet18_1xb128-200e_cifar10',
     constant='repfusion-constant_resnet18_1xb128-200e_cifar10',
     classifier='hint_resnet18_resnet50-teacher_1xb128-200e_cifar10')
@@ -111,7 +112,7 @@ class Cifar10(Study):
     name = 'cifar10'
     arms = ARMS
     left_out = ('constant', 'classifier')
-    needs_labels = ('reinforced', 'constant', 'classifier')
+    needs_labels = ('auto', 'reinforced', 'constant', 'classifier')
     labels_of = 'images of each class'
     sizes = SIZES
     metric = 'accuracy'
@@ -205,12 +206,18 @@ class Cifar10(Study):
                 student_tap='out.-1', teacher_tap=tap,
                 loss=dict(type='repfusion_mm.HintLoss', pool=True))])
         hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
-        if arm in ('reinforced', 'constant'):
+        if arm == 'reinforced':
             model['time_sampler'] = dict(
-                num_bins=len(MIDDLES), entropy_weight=0.3,
-                look=arm == 'reinforced')
+                num_bins=len(MIDDLES), entropy_weight=0., look=True)
+            model['reward'] = dict(
+                _delete_=True, type='repfusion_mm.HeldOutReward')
+        elif arm == 'constant':  # it searches by itself
+            model['time_sampler'] = dict(
+                num_bins=len(MIDDLES), entropy_weight=0.3)
             model['reward'] = dict(hidden=())
             hooks[0]['schedules'] = [dict(attribute='entropy_weight', end=0.)]
+        elif arm == 'auto':
+            model['time_sampler'] = dict(t='auto')
         elif t is not None:
             model['time_sampler'] = dict(t=t)
         return self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset,

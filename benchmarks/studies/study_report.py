@@ -18,13 +18,14 @@ NAMES = dict(
     t0='distilled at t = 0',
     uniform='distilled, uniform t',
     fixed='distilled, best fixed t',
+    auto='distilled, t by a look',
     constant='distilled, reinforced t, no look at the images',
     reinforced='distilled, reinforced t',
     joint='distilled while it is trained, reinforced t')
 COLOURS = dict(
     scratch='#9aa0a6', scratch_long='#5f6368', classifier='#795548',
     t0='#a142f4', fixed='#e8a33d', uniform='#4c8bf5', reinforced='#1a7f4b',
-    constant='#00838f', joint='#c5221f')
+    auto='#d81b60', constant='#00838f', joint='#c5221f')
 
 
 def write_report(study, scores, console=None):
