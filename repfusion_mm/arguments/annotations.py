@@ -71,6 +71,8 @@ WORDS = {
     type(None): 'None',
     collections.abc.Sequence: 'a list'
 }
+# what counts memory or seeds, and what float32 holds
+LARGEST = {int: (2**32, '2**32'), float: (3.4e38, '3.4e38')}
 PLAIN = (bool, numbers.Number, str, bytes, list, tuple, set, type(None))
 
 
@@ -82,10 +84,12 @@ class Misfit(NamedTuple):
             value itself.
         value (Any): What is there.
         expected (str): In words.
+        too_large (bool): Whether it is a number beyond all use.
     """
     path: str
     value: Any
     expected: str
+    too_large: bool = False
 
 
 def misfit(value: Any, annotation: Any) -> Optional[Misfit]:
@@ -105,13 +109,16 @@ def misfit(value: Any, annotation: Any) -> Optional[Misfit]:
         if found is None and not args[1].holds(value):
             found = Misfit('', value, '')
         return found and found._replace(
-            expected=found.expected if found.path else words(annotation))
+            expected=found.expected if found.path or found.too_large
+            else words(annotation))
     if origin is Union:
         wrong = [misfit(value, one) for one in args]
         if None in wrong:
             return None
-        # a list with a wrong entry is nearest to being a list
-        return next((one for one in wrong if one and one.path),
+        # a list with a wrong entry is nearest to being a list, and a number
+        # that is too large to being one
+        return next((one for one in wrong if one and (
+            one.path or one.too_large)),
                     Misfit('', value, words(annotation)))
     if isinstance(value, collections.abc.Mapping) and origin is dict:
         for key, entry in value.items():
@@ -132,6 +139,10 @@ def misfit(value: Any, annotation: Any) -> Optional[Misfit]:
         return None
     if annotation is Any:
         return None
+    if annotation in LARGEST and _is(value, annotation) and \
+            abs(value) > LARGEST[annotation][0]:
+        return Misfit('', value, f'{words(annotation)} up to '
+                      f'{LARGEST[annotation][1]}', True)
     return None if _is(value, origin or annotation) else \
         Misfit('', value, words(annotation))
 

@@ -21,7 +21,7 @@ NAN, INF = float('nan'), float('inf')
 
 
 @pytest.mark.parametrize('annotation, values', [
-    (int, [0, -3, 2**70, np.int64(3)]),
+    (int, [0, -3, 2**32 - 1, np.int64(3)]),
     (float, [0, -1, 0.5, np.float32(2)]),
     (bool, [True, False]),
     (str, ['', 'a']),
@@ -69,7 +69,17 @@ def test_does_not_fit(annotation, values):
     (dict(a=[1, None]), Dict[str, Union[int, Sequence[int]]], '.a[1]', None,
      'a whole number')])
 def test_where(value, annotation, path, wrong, expected):
-    assert misfit(value, annotation) == (path, wrong, expected)
+    assert misfit(value, annotation)[:3] == (path, wrong, expected)
+
+
+@pytest.mark.parametrize('value, annotation, expected', [
+    (2**62, int, 'a whole number up to 2**32'),
+    (-2**62, int, 'a whole number up to 2**32'),
+    (2**62, Count, 'a whole number up to 2**32'),
+    (2**62, Optional[Count], 'a whole number up to 2**32'),
+    (1e300, Positive, 'a finite number up to 3.4e38')])
+def test_beyond_all_use(value, annotation, expected):
+    assert misfit(value, annotation)[:3] == ('', value, expected)
 
 
 @pytest.mark.parametrize('annotation, text', [

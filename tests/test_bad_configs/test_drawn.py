@@ -28,11 +28,14 @@ HANDED_ON = dict(teacher_tap='taps', tap='taps', max_t='time_sampler',
                  min_t='time_sampler')
 # what is looked at before anything of ours is asked
 OF_OTHERS = {
-    ('BFloat16OptimWrapper', 'optimizer'): "MMEngine's constructor builds it"}
+    ('BFloat16OptimWrapper', 'optimizer'): "MMEngine's constructor builds it",
+    ('StridedBackbone', 'init_cfg'): 'MMEngine initialises'}
 # values inside of these are not changed
 INSIDE_OF_OTHERS = {
     ('JointRepFusion', 'task'): 'its parts may not fit, as mmpretrain says',
     ('DPM', 'denoiser'): 'diffusers builds what it cannot run',
+    ('UNetTeacher', 'config'): 'diffusers builds what it cannot run',
+    ('ClassifierTeacher', 'model'): 'mmpretrain builds what it cannot run',
     ('StridedBackbone', 'backbone'): 'mmpretrain builds what it cannot run',
     ('RepFusion', 'backbone'): 'mmpretrain builds what it cannot run'}
 

@@ -139,8 +139,12 @@ TABLE = [
      'be at least 2, got 1'),
     ('ClassificationReward', dict(hidden=[8, 'x']), "`reward.hidden[1]` is "
      "'x', but ClassificationReward expects a whole number of at least 1"),
-    ('ClassificationReward', dict(hidden=[2**62]), '`reward` cannot be built'
-     '|`reward`: ClassificationReward cannot be built with `num_classes`'),
+    ('ClassificationReward', dict(hidden=[2**62]), '`reward.hidden[0]` is '
+     '4611686018427387904, but ClassificationReward expects a whole number '
+     'up to 2**32'),
+    ('LeastSquaresReward', dict(num_classes=2**62), '`reward.num_classes` is '
+     '4611686018427387904, but LeastSquaresReward expects a whole number up '
+     'to 2**32'),
     ('LeastSquaresReward', dict(ridge=0), '`reward.ridge` is 0, but '
      'LeastSquaresReward expects a finite number above 0'),
     ('ContrastiveReward', dict(min_crop=1.5), '`reward.min_crop` is a share '
@@ -155,6 +159,8 @@ TABLE = [
      "`connections`; nearest: 'layer4'"),
     ('StudentProgressReward', dict(num_clases=3), "`reward.num_clases`: "
      "StudentProgressReward has no such argument; nearest: 'num_classes'"),
+    ('HeldOutReward', dict(tap=3), '`reward.tap` is 3, but HeldOutReward '
+     'expects a string, or None'),
     # connections, taps and losses
     ('Connection', dict(resize='both'), "`connections.resize` is 'both', "
      "expected 'student' or 'teacher'"),

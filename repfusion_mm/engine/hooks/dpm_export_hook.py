@@ -24,7 +24,8 @@ class DPMExportHook(Hook):
 
     Args:
         num_samples (int): Images to draw; 0 draws none. Defaults to 16.
-        sampling_steps (int): DDIM steps for them. Defaults to 50.
+        sampling_steps (int): DDIM steps for them, at most the model's
+            ``num_timesteps``. Defaults to 50.
         half (bool): Write the weights in float16, half the size. Defaults to
             False.
 
@@ -49,10 +50,16 @@ class DPMExportHook(Hook):
             runner (Runner): Its model is a :class:`DPM`, which cannot.
 
         Raises:
-            ValueError: If it does.
+            ValueError: If it does, or the samples could not be drawn at the
+                end.
         """
         if runner.val_loop is not None:
             check_loop(bare_model(runner), 'val')
+        most = bare_model(runner).scheduler.config.num_train_timesteps
+        if self.num_samples and self.sampling_steps > most:
+            raise ValueError(
+                f'`sampling_steps` of DPMExportHook is {self.sampling_steps}, '
+                f'expected at most {most}, the time steps of the model')
         self._finite_weights = FiniteWeights(bare_model(runner))
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

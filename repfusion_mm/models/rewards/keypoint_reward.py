@@ -71,7 +71,7 @@ class KeypointReward(Reward):
         self.tap = tap or next(iter(feature_shapes))
         self.num_keypoints = num_keypoints
         self.heatmap_size = tuple(heatmap_size)
-        self.sigma = sigma
+        self.sigma = float(sigma)
         self.loss_weight = loss_weight
         self.branch = nn.Sequential(
             nn.Conv2d(map_width(feature_shapes, self.tap), WIDTH, 1),

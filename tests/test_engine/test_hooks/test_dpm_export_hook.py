@@ -75,3 +75,11 @@ def test_samples(run, tmp_path):
     picture, = tmp_path.rglob('dpm_samples*.png')
     # 2 by 2 images of 64 pixels with borders of 2
     assert cv2.imread(str(picture)).shape == (134, 134, 3)
+
+
+def test_steps_that_could_not_be_taken(run):
+    """It is said before the training, and not behind it."""
+    with pytest.raises(ValueError, match='`sampling_steps` of DPMExportHook '
+                       'is 1001, expected at most 1000'):
+        run(False, sampling_steps=1001)
+    run(False, num_samples=0, sampling_steps=1001)  # none is drawn

@@ -121,6 +121,7 @@ class BankImages:
 
         Raises:
             NoImageError: If it cannot be read, and the pipeline says so.
+            ValueError: If the pipeline packs no images.
         """
         dataset, index = source(self._dataset, row)
         # a data set itself would give another image for a broken one
@@ -131,6 +132,11 @@ class BankImages:
                 f'{_name(info)!r} of `teacher.dataset` cannot be read; a '
                 'feature bank holds every image: put one that can be read in '
                 'its place, and the bank goes on, or leave it out')
+        if not isinstance(sample, dict) or 'inputs' not in sample:
+            raise ValueError(
+                'the samples of `teacher.dataset` have no `inputs`: its '
+                "`pipeline` must end with what packs them, such as "
+                "dict(type='PackInputs')")
         image = torch.as_tensor(sample['inputs'])
         return self._raw_image(image[None], None)[0]
 

@@ -219,3 +219,11 @@ def test_what_the_pipeline_gives():
     with pytest.raises(ValueError, match='2 channels.*`teacher.raw_image='):
         two.load(0)
     del DATASETS.module_dict['Scaled']
+
+
+def test_a_pipeline_that_packs_nothing(files):
+    cfg = files()
+    cfg['pipeline'] = cfg['pipeline'][:1]
+    with pytest.raises(ValueError, match='of `teacher.dataset` have no `inputs'
+                       "`: its `pipeline` must end .*type='PackInputs'"):
+        BankImages(cfg, 'rgb').load(0)
