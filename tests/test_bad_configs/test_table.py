@@ -79,6 +79,8 @@ TABLE = [
     ('ClassifierTeacher', dict(model=dict(type='ImageClasifier')),
      "`teacher.model.type` is 'mmpretrain.ImageClasifier', which is "
      "registered nowhere; nearest: 'mmpretrain.ImageClassifier'"),
+    ('ClassifierTeacher', dict(model='no_such.py'), "`teacher.model` is "
+     "'no_such.py', expected the file of a config, or a config"),
     ('SeveralTeachers', dict(timesteps=dict(early=1000)),
      '`teacher.timesteps.early` is 1000, expected t from 0 to 999'),
     ('SeveralTeachers', dict(timesteps=dict(late=1)),
@@ -250,6 +252,8 @@ TABLE = [
     ('TimeSamplerHook', dict(schedules=[dict(attribute='max', end=5)]),
      "`schedules` names 'max', which is no number of UniformTime; nearest: "
      "'max_t'"),
+    ('TimeSamplerHook', dict(schedules=[dict(attribute='max_t', end=-1)]),
+     "`schedules` takes 'max_t' to -1, but `time_sampler` needs 0 <= min_t"),
     ('TimeSamplerHook', dict(schedules=[
         dict(attribute='max_t', end=5, over=1.5)]), '`schedules.over` is a '
      'share of the training'),

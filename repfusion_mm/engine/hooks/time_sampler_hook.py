@@ -280,8 +280,13 @@ def _start(runner, model, schedule: Schedule):
         raise ValueError('`schedules.by_epoch` is True, but '
                          '`train_cfg.by_epoch` is False: this training '
                          'counts iterations')
-    setattr(owner, schedule.attribute, schedule.end)  # will it do?
-    if model.time_sampler.max_timestep >= model.teacher.num_timesteps:
+    try:
+        setattr(owner, schedule.attribute, schedule.end)  # will it do?
+        most = model.time_sampler.max_timestep
+    except ValueError as error:
+        raise ValueError(f'`schedules` takes {schedule.attribute!r} to '
+                         f'{schedule.end}, but {error}') from error
+    if most >= model.teacher.num_timesteps:
         raise ValueError(
             f'`schedules` takes {schedule.attribute!r} to {schedule.end}, but '
             f'the teacher knows 0 to {model.teacher.num_timesteps - 1}')

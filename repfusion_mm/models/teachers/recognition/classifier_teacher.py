@@ -1,4 +1,5 @@
 """An ordinary classifier as a frozen teacher, the baseline."""
+import os
 from typing import Dict, Optional, Sequence, Union
 
 import torch
@@ -159,6 +160,9 @@ class ClassifierTeacher(FrozenTeacher):
 def _model_config(model: Union[dict, str]) -> dict:
     """The classifier's config, with mmpretrain's scope if it names none."""
     if isinstance(model, str):
+        if not os.path.isfile(model):
+            raise ValueError(f'`teacher.model` is {model!r}, expected the file '
+                             'of a config, or a config')
         cfg = Config.fromfile(model)
         model = dict(cfg.model)
         model.setdefault('data_preprocessor', cfg.get('data_preprocessor'))
