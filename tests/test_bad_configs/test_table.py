@@ -80,7 +80,7 @@ TABLE = [
      "`teacher.model.type` is 'mmpretrain.ImageClasifier', which is "
      "registered nowhere; nearest: 'mmpretrain.ImageClassifier'"),
     ('ClassifierTeacher', dict(model='no_such.py'), "`teacher.model` is "
-     "'no_such.py', expected the file of a config, or a config"),
+     "'no_such.py', expected a file of a config, or a config"),
     ('SeveralTeachers', dict(timesteps=dict(early=1000)),
      '`teacher.timesteps.early` is 1000, expected t from 0 to 999'),
     ('SeveralTeachers', dict(timesteps=dict(late=1)),

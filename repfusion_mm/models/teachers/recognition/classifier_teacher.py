@@ -161,7 +161,7 @@ def _model_config(model: Union[dict, str]) -> dict:
     """The classifier's config, with mmpretrain's scope if it names none."""
     if isinstance(model, str):
         if not os.path.isfile(model):
-            raise ValueError(f'`teacher.model` is {model!r}, expected the file '
+            raise ValueError(f'`teacher.model` is {model!r}, expected a file '
                              'of a config, or a config')
         cfg = Config.fromfile(model)
         model = dict(cfg.model)
