@@ -310,6 +310,8 @@ def _in_a_run(registry, cfg, name, folder):
     del run.model['reward']
     if registry is DATASETS:
         run.dataset = cfg
+        # as in our configs: MMEngine looks into an empty one for ever
+        run.hooks.append(dict(type='repfusion_mm.SkippedImagesHook'))
     elif registry is TRANSFORMS:
         run.dataset = dict(
             type='CustomDataset',
