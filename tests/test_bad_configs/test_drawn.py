@@ -34,6 +34,7 @@ OF_OTHERS = {
 INSIDE_OF_OTHERS = {
     ('JointRepFusion', 'task'): 'its parts may not fit, as mmpretrain says',
     ('DPM', 'denoiser'): 'diffusers builds what it cannot run',
+    ('FewLabels', 'dataset'): 'a pipeline may pack nothing',
     ('UNetTeacher', 'config'): 'diffusers builds what it cannot run',
     ('ClassifierTeacher', 'model'): 'mmpretrain builds what it cannot run',
     ('StridedBackbone', 'backbone'): 'mmpretrain builds what it cannot run',

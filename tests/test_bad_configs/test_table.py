@@ -254,6 +254,8 @@ TABLE = [
      "'max_t'"),
     ('TimeSamplerHook', dict(schedules=[dict(attribute='max_t', end=-1)]),
      "`schedules` takes 'max_t' to -1, but `time_sampler` needs 0 <= min_t"),
+    ('TimeSamplerHook', dict(schedules=[dict(attribute='max_t', end=25.5)]),
+     "`schedules` takes 'max_t' to 25.5, expected a whole number"),
     ('TimeSamplerHook', dict(schedules=[
         dict(attribute='max_t', end=5, over=1.5)]), '`schedules.over` is a '
      'share of the training'),

@@ -14,6 +14,7 @@ from mmengine.dist import (
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop
 
+from repfusion_mm.datasets.few_labels import FewLabels
 from repfusion_mm.datasets.image_check import (
     BadImage,
     annotations,
@@ -70,8 +71,8 @@ class SkippedImagesHook(Hook):
         for key, loader in loaders.items():
             dataset: Any = getattr(loader, 'dataset', None)
             if hasattr(dataset, '__len__') and len(dataset) == 0:
-                raise ValueError(f'`{key}.dataset` is empty: no image was '
-                                 'found where its config says')
+                raise ValueError(f'`{key}.dataset` is empty: '
+                                 f'{_why_empty(dataset)}')
         self._file = osp.join(runner.work_dir, skipped.FILE)
         mine = self._file if get_rank() == 0 else \
             f'{self._file}.{get_rank()}'  # machines may share no disk
@@ -161,3 +162,11 @@ def _shown(bad: List[BadImage]) -> str:
     examples = [f'{one.path!r} {one.reason}' for one in bad[:SHOWN]]
     more = len(bad) - len(examples)
     return '; '.join(examples) + (f'; and {more} more' if more else '')
+
+
+def _why_empty(dataset: Any) -> str:
+    if isinstance(dataset, FewLabels) and len(dataset.dataset):
+        return f'it is the `part` {dataset.part!r} of a FewLabels whose ' \
+            f'`labels_per_class` is {dataset.labels_per_class} and ' \
+            f'`num_labelled` {dataset.num_labelled}'
+    return 'no image was found where its config says'

@@ -283,9 +283,11 @@ def _start(runner, model, schedule: Schedule):
     try:
         setattr(owner, schedule.attribute, schedule.end)  # will it do?
         most = model.time_sampler.max_timestep
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
+        wrong = 'expected a whole number' if isinstance(error, TypeError) \
+            else f'but {error}'
         raise ValueError(f'`schedules` takes {schedule.attribute!r} to '
-                         f'{schedule.end}, but {error}') from error
+                         f'{schedule.end}, {wrong}') from error
     if most >= model.teacher.num_timesteps:
         raise ValueError(
             f'`schedules` takes {schedule.attribute!r} to {schedule.end}, but '

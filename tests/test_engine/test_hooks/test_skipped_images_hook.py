@@ -204,8 +204,9 @@ def test_empty(folder, train, workers):
     cfg = loader(folder, workers=workers)
     cfg['dataset'] = dict(type='repfusion_mm.FewLabels', labels_per_class=0,
                           part='labelled', dataset=cfg['dataset'])
-    with pytest.raises(ValueError, match='dataset`.* is empty: no image was '
-                                         'found where its config says'):
+    with pytest.raises(ValueError, match="dataset` is empty: it is the `part` "
+                       "'labelled' of a FewLabels whose `labels_per_class` is "
+                       '0 and `num_labelled` None'):
         train(cfg)
     with pytest.raises(ValueError, match='sampler is InfiniteSampler is emp'):
         next(iter(InfiniteSampler([])))  # which older MMEngines ask first
