@@ -206,6 +206,9 @@ def parse_args(argv=None):
                         help='CIFAR-10, train/<class>/*.jpg and test/<class>/'
                         '*.jpg: a folder, or a tar of it (default: '
                         '%(default)s)')
+    parser.add_argument('--dpm', type=Path, help='the diffusion model that '
+                        'the choices for CIFAR-10 were made with, which are '
+                        'taken then (default: train one, and choose anew)')
     parser.add_argument('--wheels', type=Path,
                         default='work_dirs/gpu_wheels',
                         help='folder of what gpu_wheels.sh gathered; may be '
@@ -244,7 +247,8 @@ def main(argv=None):
                    os.pathsep.join([str(site), str(ROOT), *filter(
                        None, [os.environ.get('PYTHONPATH')])])}
     check(environment, args.work, 'cpu' if args.rehearse else 'cuda')
-    steps = all_steps(str(unpack(args.data, args.work)), args.rehearse)
+    steps = all_steps(str(unpack(args.data, args.work)), args.rehearse,
+                      args.dpm and str(args.dpm.absolute()))
     session = Session(
         args.work,
         [step for step in steps if not args.steps or step.name in args.steps],

@@ -29,6 +29,9 @@ def install(wheels, site):
          '--no-deps', '--no-compile', '--no-cache-dir', '--upgrade',
          '--disable-pip-version-check', '--target', str(site),
          *map(str, found)], check=True)
+    # once, and not by each of many processes at the same time
+    subprocess.run([sys.executable, '-m', 'compileall', '-q', '-j', '0',
+                    str(site)], stdout=subprocess.DEVNULL)
     mark.write_text(names)
 
 
@@ -48,6 +51,7 @@ def check(environment, work, device):
         return
     done = subprocess.run(
         [sys.executable, '-c', f'import {", ".join(MODULES)}\n'
+         'import matplotlib.font_manager\n'  # whose cache takes its time
          f'print("cuda" if torch.cuda.is_available() else "cpu")'],
         env=environment, capture_output=True, text=True)
     if done.returncode:

@@ -22,12 +22,18 @@ class Step(NamedTuple):
     keeps_jobs: bool = False
 
 
-def all_steps(data, toy=False):
+CHOSEN = 'benchmarks/results/cifar10_16px_chosen.json'  # with that model
+
+
+def all_steps(data, toy=False, dpm=None):
     """The steps in the order of their worth.
 
     Args:
         data (str): Folder of CIFAR-10's images.
         toy (bool): As small as can be, and on the CPU. Defaults to False.
+        dpm (str, optional): Folder of the diffusion model that the study's
+            choices were made with. Defaults to None: one is trained, and all
+            is chosen anew.
     """
     device, keep = 'cpu' if toy else 'cuda', '{folder}'
 
@@ -46,6 +52,7 @@ def all_steps(data, toy=False):
     def cifar10(*options):
         return Step('cifar10', 20, [
             '-m', 'benchmarks.studies.cifar10', '--data', data, '--out', keep,
+            *(['--dpm', dpm, '--chosen', CHOSEN] if dpm else []),
             *options], 'report.json', keeps_jobs=True)
 
     def tests(*options):
@@ -68,6 +75,6 @@ def all_steps(data, toy=False):
         throughput('celebahq', '16', 6),
         loading('--images', '40000', '--workers', '12'),
         # the seeds one after another: a part of it is worth something
-        cifar10('--size', '16px', '--seeds', '8', '--processes', '15',
+        cifar10('--size', '16px', '--seeds', '8', '--processes', '16',
                 '--threads', '1', '--fill'),
     ]
