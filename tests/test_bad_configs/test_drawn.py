@@ -29,6 +29,7 @@ HANDED_ON = dict(teacher_tap='taps', tap='taps', max_t='time_sampler',
 # what is looked at before anything of ours is asked
 OF_OTHERS = {
     ('BFloat16OptimWrapper', 'optimizer'): "MMEngine's constructor builds it",
+    ('BFloat16OptimWrapper', 'clip_grad'): 'torch clips',
     ('StridedBackbone', 'init_cfg'): 'MMEngine initialises'}
 # values inside of these are not changed
 INSIDE_OF_OTHERS = {
