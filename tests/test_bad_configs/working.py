@@ -269,10 +269,11 @@ def _model(kind, name, cfg):
 def _two_steps(cfg):
     model = MODELS.build(cfg)
     model.init_weights()
-    if getattr(model.reward, 'learns_from_look', False):
-        model.reward.learn_from(HeldOutFits(  # that tells nothing
+    reward = getattr(model, 'reward', None)
+    if getattr(reward, 'learns_from_look', False):
+        reward.learn_from(HeldOutFits(  # that tells nothing
             torch.tensor([500]),
-            torch.zeros(1, FOLDS, model.reward.shape[0], KEYPOINTS),
+            torch.zeros(1, FOLDS, reward.shape[0], KEYPOINTS),
             torch.zeros(1, FOLDS, KEYPOINTS), torch.ones(1)))
     optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=1e-3))
     batch, losses = digits(), []
