@@ -163,7 +163,8 @@ def look(teacher: Any,
             looked.data_samples, looked.images.shape[3:],
             finest_shape(teacher, taps), ignore_index, device)
         read: Callable = targets.rows
-        folds = folds_of(looked.data_samples[::views]).to(device)
+        folds = folds_of(looked.data_samples[::views]).to(device) \
+            if fit else None
     else:
         read = high_frequency_ratio if reward == 'frequency' else pooled
     for tap in taps:
@@ -183,7 +184,7 @@ def look(teacher: Any,
                 values[tap].append(tuple(
                     one.view(found.shape[:2]) for one in
                     (best.rewards, targets.score(best.errors))))
-                if fit:
+                if folds is not None:
                     fits[tap].append(_fits(found, targets, folds, best))
             else:
                 values[tap].append((found if reward == 'frequency' else

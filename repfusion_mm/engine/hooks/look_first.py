@@ -55,9 +55,7 @@ def look_first(runner) -> None:
     learns = getattr(model.reward, 'learns_from_look', False)
     if getattr(sampler, 'look_options', None) is None:
         if learns:
-            raise ValueError(
-                f'`reward` {type(model.reward).__name__} reads z(t) by what '
-                'a look has found: set `time_sampler.look` to True')
+            model.reward.check_learnt()
         return
     if runner.iter > 0:
         return
@@ -65,7 +63,7 @@ def look_first(runner) -> None:
     if is_main_process():
         with same_random_state():
             begun = time.time()
-            seen = _look(runner, model)
+            seen = _look(runner, model, learns)
             sampler.learn_from(seen)
             fits = [seen.fits]
             _report(runner, model, seen, time.time() - begun)
@@ -83,7 +81,7 @@ def look_first(runner) -> None:
         model.reward.learn_from(fits[0])
 
 
-def _look(runner, model) -> Look:
+def _look(runner, model, fit: bool) -> Look:
     timesteps = _timesteps(model)
     tap = getattr(model.reward, 'tap', None) or \
         model.connections[0].teacher_tap
@@ -95,8 +93,7 @@ def _look(runner, model) -> Look:
         getattr(model.reward, 'ignore_index', 255), _batch_size(runner),
         next(model.parameters()).device,
         lambda times: track(times, 'looking at the time steps',
-                            transient=True),
-        getattr(model.reward, 'learns_from_look', False))[tap]
+                            transient=True), fit)[tap]
 
 
 def _timesteps(model) -> List[int]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from repfusion_mm.registry import MODELS
 
 from ..labels import UNLABELLED_PIXEL, labelled_mask
+from ..utils.image_name import image_name
 from .base import Judgement, Reward, RewardInputs
 from .targets import grid_rows, read_targets
 
@@ -46,10 +47,11 @@ class HeldOutReward(Reward):
     drawn: they reward a t for being like the others.
 
     Classes, masks and keypoints are read as in the look, masks and keypoints
-    on a grid of at most 8 x 8 cells. Images are told apart by ``img_path``.
-    Those that were not looked at are read alike. Unlabelled ones have no
-    reward. It differs little between time steps, so that an entropy bonus
-    drowns it: set ``time_sampler.entropy_weight`` to 0.
+    on a grid of at most 8 x 8 cells. Images are told apart by ``img_path``
+    or, in memory, by ``sample_idx``. Those that were not looked at are read
+    alike. Unlabelled ones have no reward. It differs little between time
+    steps, so that an entropy bonus drowns it: set
+    ``time_sampler.entropy_weight`` to 0.
 
     Args:
         tap (str, optional): The teacher tap that is read. Defaults to the
@@ -93,8 +95,19 @@ class HeldOutReward(Reward):
             fits (HeldOutFits): On any device.
         """
         for name, value in fits._asdict().items():
-            value = value if name == 'timesteps' else value.float()
             setattr(self, name, value.to(getattr(self, name).device))
+
+    def check_learnt(self) -> None:
+        """Make sure that a look was learnt from.
+
+        Raises:
+            ValueError: If none was, nor loaded.
+        """
+        if self.weight.dim() == 1:
+            raise ValueError(
+                '`reward` HeldOutReward reads z(t) by what a look has found, '
+                'and there was none: set `time_sampler.look` to True, and add '
+                "dict(type='repfusion_mm.TimeSamplerHook') to `custom_hooks`")
 
     @torch.no_grad()
     def forward(self, inputs: RewardInputs) -> Judgement:
@@ -112,11 +125,7 @@ class HeldOutReward(Reward):
             ValueError: If it has not learnt from a look, or a label cannot
                 be read.
         """
-        if self.weight.dim() == 1:
-            raise ValueError(
-                '`reward` HeldOutReward reads z(t) by what a look has found, '
-                'and there was none: set `time_sampler.look` to True, and add '
-                "dict(type='repfusion_mm.TimeSamplerHook') to `custom_hooks`")
+        self.check_learnt()
         samples = inputs.data_samples
         targets = read_targets(
             samples, inputs.images.shape[2:], self.shape, self.ignore_index,
@@ -146,12 +155,20 @@ def folds_of(data_samples: Sequence[Any]) -> Tensor:
     """The fold of each sample, always the same for an image.
 
     Args:
-        data_samples (Sequence): With an ``img_path``; without one, they share
-            a fold.
+        data_samples (Sequence): With an ``img_path`` or a ``sample_idx``.
 
     Returns:
         Tensor: Long, 0 to FOLDS - 1, (N,).
+
+    Raises:
+        ValueError: If one has neither.
     """
-    return torch.tensor([
-        zlib.crc32(str(sample.get('img_path')).encode()) % FOLDS
-        for sample in data_samples], dtype=torch.long)
+    names = [image_name(sample) for sample in data_samples]
+    if None in names:
+        raise ValueError(
+            '`reward` HeldOutReward must know which image a data sample is '
+            'of: each must hold an `img_path` or, where the images are in '
+            'memory, a `sample_idx`; name it among the `meta_keys` of the '
+            'transform that packs the inputs')
+    return torch.tensor([zlib.crc32(str(name).encode(errors='replace')) % FOLDS
+                         for name in names], dtype=torch.long)

@@ -1,5 +1,6 @@
 import copy
 import json
+import zlib
 
 import numpy as np
 import pytest
@@ -158,6 +159,16 @@ def test_nothing_learnt(reward, samples):
                             named(samples([0, 1, 0, 1]))))
 
 
+def test_images_that_are_not_told_apart(samples):
+    data = samples([0, 1])
+    for number, sample in enumerate(data):
+        sample.set_metainfo(dict(sample_idx=number))
+    assert folds_of(data).tolist() == [
+        zlib.crc32(b'0') % FOLDS, zlib.crc32(b'1') % FOLDS]
+    with pytest.raises(ValueError, match='`img_path` or.* a `sample_idx`'):
+        folds_of(samples([0, 1]))
+
+
 def test_unlabelled_and_unknown(reward, samples):
     teacher = Teacher((7, ))
     images = images_of(40)
@@ -226,11 +237,15 @@ def test_in_a_training(load_config, tmp_path):
     reward = runner.model.reward
     assert reward.weight.shape[:2] == (20, FOLDS)
     assert reward.weight.shape[3] == 10
+    # the digits are in memory: told apart, so that no fit is without images
+    assert (reward.weight.abs().sum((0, 2, 3)) > 0).all()
     scalars = [json.loads(line) for line in next(
         tmp_path.rglob('scalars.json')).read_text().splitlines()]
-    assert all(-3 < row['mean_reward'] < 0 for row in scalars
-               if 'mean_reward' in row)
-    assert any('mean_reward' in row for row in scalars)
+    rewards = [row['mean_reward'] for row in scalars if 'mean_reward' in row]
+    assert len(set(rewards)) == len(rewards) == 4 and max(rewards) < 0
+    # fits that know nothing would reward all alike
+    assert min(abs(one + np.log(10)) for one in rewards) > 1e-3
+    assert any(row['loss_policy'] for row in scalars if 'loss_policy' in row)
     before = reward.weight.clone()
     runner = run(load_config, 6, resume=True)
     assert torch.equal(runner.model.reward.weight, before)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...utils.building import build_dataset
 from ...utils.dataset_wrappers import source
+from ...utils.image_name import image_name
 from ...utils.nearest import nearest
 from ...utils.raw_images import build_raw_image
 
@@ -62,7 +63,7 @@ class BankImages:
                     'of which no `get_data_info` tells one image from another;'
                     ' expected a data set of MMEngine')
             infos.append(info)
-        names = [_name(info) for info in infos]
+        names = [image_name(info) for info in infos]
         self._rows: Dict[Any, int] = {
             name: row for row, name in enumerate(names)}
         # without the folder, so that the data may be moved
@@ -95,7 +96,7 @@ class BankImages:
         Raises:
             ValueError: If there is no such image.
         """
-        name = _name(sample)
+        name = image_name(sample)
         if name is None:
             raise ValueError(
                 'a feature bank must know which image a data sample is of: '
@@ -129,7 +130,7 @@ class BankImages:
         if sample is None:
             info = dataset.get_data_info(index)
             raise NoImageError(
-                f'{_name(info)!r} of `teacher.dataset` cannot be read; a '
+                f'{image_name(info)!r} of `teacher.dataset` cannot be read; a '
                 'feature bank holds every image: put one that can be read in '
                 'its place, and the bank goes on, or leave it out')
         if not isinstance(sample, dict) or 'inputs' not in sample:
@@ -177,12 +178,6 @@ def _steps(cfg: Any) -> List[dict]:
     if isinstance(cfg, (list, tuple)):
         return [step for value in cfg for step in _steps(value)]
     return []
-
-
-def _name(info: Any) -> Any:
-    """What an image is known by, of a data sample or an annotation."""
-    path = info.get('img_path')
-    return osp.normpath(path) if path else info.get('sample_idx')
 
 
 def _pixels(info: dict) -> bytes:
