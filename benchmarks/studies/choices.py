@@ -67,13 +67,12 @@ class Choices:
 
     def record(self):
         """All of it in numbers, for the report."""
-        made = {**self.starts, **({'fixed t': self.times} if self.times else
-                                  {})}
+        made = {**self.starts, 'fixed t': self.times}
         return {**self.given, **{start: dict(
             chosen=self._best(tried), tried=[
                 [choice, trial.result()[self.study.metric]]
                 for choice, trial in tried.items()] if len(tried) > 1 else [])
-            for start, tried in made.items()}}
+            for start, tried in made.items() if tried}}
 
     def _trial(self, arm, lr, length, t):
         return self.study.finetune(

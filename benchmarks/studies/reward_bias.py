@@ -11,13 +11,13 @@ import json
 import os
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.lib.plan import ROOT, quiet, start
 from benchmarks.studies.cifar10 import Cifar10
 from benchmarks.studies.cifar10 import parse_args as parse_study
 from benchmarks.studies.study import MIDDLES
+from benchmarks.studies.teacher_jobs import device, teacher_and_images
 
 TAP = 'up_blocks.1.resnets.0'
 
@@ -37,67 +37,47 @@ def parse_args(argv=None):
     parser.add_argument('--steps', type=int, default=2000,
                         help='of the training (default: %(default)s)')
     parser.add_argument('--out', default='work_dirs/reward_bias',
-                        help='folder of the features (default: %(default)s)')
+                        help='folder of the images (default: %(default)s)')
     parser.add_argument('--json', help='file for the figures')
     parser.add_argument('--threads', type=int, help='of the process')
     return parser.parse_args(argv)
 
 
 def teacher_features(args, progress):
-    """Pooled features of the validation images, (T, N, C), and labels."""
-    from mmengine.registry import init_default_scope
-
+    """Pooled features of the validation images, (T, N, C), and samples."""
+    from repfusion_mm.analysis.look import features_at
     from repfusion_mm.models.losses.pooled import pooled
-    from repfusion_mm.registry import DATASETS, MODELS
-    path = Path(args.out, 'features.npz')
-    if not path.exists():
-        with quiet(Path(args.out, 'log.txt')):
-            study = Cifar10(parse_study([
-                '--data', args.data, '--dpm', args.dpm, '--out', args.out]))
-            cfg = study.distillation('fixed', None, 0, t=0, tap=TAP)
-            init_default_scope(cfg.default_scope)
-            teacher = MODELS.build(cfg.model).teacher
-            teacher.init_weights()
-            dataset = DATASETS.build(study.val_images())
-        samples = [dataset[i] for i in range(len(dataset))]
-        images = torch.stack([sample['inputs'] for sample in samples])
-        labels = torch.cat([one['data_samples'].gt_label for one in samples])
-        with torch.no_grad():
-            features = torch.stack([torch.cat([
-                pooled(teacher(part.float(), torch.full((len(part), ), t),
-                               None)[TAP].float())
-                for part in images.split(250)])
-                for t in progress.track(MIDDLES, description='features')])
-        np.savez(path, features=features, labels=labels)
-    found = np.load(path)
-    return (torch.from_numpy(found[name]) for name in ('features', 'labels'))
+    with quiet(Path(args.out, 'log.txt')):
+        study = Cifar10(parse_study([
+            '--data', args.data, '--dpm', args.dpm, '--out', args.out]))
+        cfg = study.distillation('fixed', None, 0, t=0, tap=TAP)
+        teacher, looked = teacher_and_images(cfg, study.val_images())
+    features = torch.stack([
+        features_at(teacher, looked, t, [TAP],
+                    lambda feature: pooled(feature.float()), 250,
+                    device())[TAP][:, 0].cpu()
+        for t in progress.track(MIDDLES, description='features')])
+    return features, [sample.cpu() for sample in looked.data_samples]
 
 
-def held_out(features, labels):
+def each_t(features, samples):
     """Reward of each t by itself, as of a look, (T,)."""
-    from mmpretrain.structures import DataSample
-
-    from repfusion_mm.analysis import look
+    from repfusion_mm.analysis.look import held_out
     from repfusion_mm.models.rewards.targets import read_targets
-    targets = read_targets(
-        [DataSample().set_gt_label(int(label)) for label in labels], (),
-        features.shape[2:])
-    return torch.stack([look.held_out(x[:, None, None], targets).rewards.mean()
+    targets = read_targets(samples, (), features.shape[2:])
+    return torch.stack([held_out(x[:, None, None], targets).rewards.mean()
                         for x in features])
 
 
-def rewarded(reward, features, labels, steps, generator):
+def rewarded(reward, features, samples, steps, generator):
     """Mean reward by t in a training, its batch's mean subtracted, (T,)."""
-    from mmpretrain.structures import DataSample
-
     from repfusion_mm.models.rewards.base import RewardInputs
-    samples = [DataSample().set_gt_label(int(label)) for label in labels]
     parameters = list(reward.parameters())
     optimizer = parameters and torch.optim.AdamW(parameters, lr=2e-3,
                                                  weight_decay=0.05)
     total, count = torch.zeros(2, len(features))
     for step in range(steps):
-        rows = torch.randint(len(labels), (8, ), generator=generator)
+        rows = torch.randint(len(samples), (8, ), generator=generator)
         t = torch.randint(len(features), (8, ), generator=generator)
         value, _, losses = reward(RewardInputs(
             None, t, {TAP: features[t, rows]}, {},
@@ -119,7 +99,8 @@ def main(argv=None):
     console, progress = start('reward_bias', args.threads)
     from repfusion_mm.registry import MODELS
     with progress:
-        features, labels = teacher_features(args, progress)
+        features, samples = teacher_features(args, progress)
+        labels = torch.cat([sample.gt_label for sample in samples])
         shapes = {TAP: (features.size(2), )}
         classes = int(labels.max()) + 1
         kinds = dict(
@@ -137,8 +118,9 @@ def main(argv=None):
                     own[torch.randperm(len(own), generator=generator)[:number]]
                     for own in ((labels == one).nonzero()[:, 0]
                                 for one in range(classes))])
-                own, of = features[:, chosen], labels[chosen]
-                found['each_t'].append(held_out(own, of))
+                own = features[:, chosen]
+                of = [samples[row] for row in chosen.tolist()]
+                found['each_t'].append(each_t(own, of))
                 for name, cfg in kinds.items():
                     reward = MODELS.build(dict(
                         cfg, num_classes=classes, feature_shapes=shapes))

@@ -103,9 +103,25 @@ def probe_times(cfg, dataset, tap, timesteps):
     Returns:
         dict: As of :meth:`Look.record`.
     """
+    from repfusion_mm.analysis.look import look
+    teacher, looked = teacher_and_images(cfg, dataset)
+    return look(teacher, looked, list(timesteps), [tap],
+                device=device())[tap].record()
+
+
+def teacher_and_images(cfg, dataset):
+    """A stage 1's teacher, and the images that it is to be shown.
+
+    Args:
+        cfg (Config): Of the stage 1.
+        dataset (dict): Config of labelled images.
+
+    Returns:
+        tuple: The teacher with its weights, on :func:`device`, and the
+        LookedImages, one view of each.
+    """
     from mmengine.registry import init_default_scope
 
-    from repfusion_mm.analysis.look import look
     from repfusion_mm.analysis.looked_images import view_images
     from repfusion_mm.registry import DATASETS, MODELS
     init_default_scope(cfg.default_scope)
@@ -113,10 +129,9 @@ def probe_times(cfg, dataset, tap, timesteps):
     model.teacher.init_weights()
     model.to(device())
     dataset = DATASETS.build(dataset)
-    looked = view_images(dataset, range(len(dataset)), 1,
-                         model.data_preprocessor, model.raw_image)
-    return look(model.teacher, looked, list(timesteps), [tap],
-                device=device())[tap].record()
+    return model.teacher, view_images(
+        dataset, range(len(dataset)), 1, model.data_preprocessor,
+        model.raw_image)
 
 
 def device():
