@@ -106,8 +106,9 @@ def train_scratch(model: ScratchModel, images: LabelledImages,
     """
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE,
                                   weight_decay=WEIGHT_DECAY)
+    # where a tenth is a single step, it divides by zero
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, LEARNING_RATE, max(steps, 2), pct_start=0.1)
+        optimizer, LEARNING_RATE, max(steps, 11), pct_start=0.1)
     model.train()
     for _ in progress(range(steps)):
         # no fewer than 2 images: batch normalisation would have no variance
