@@ -5,7 +5,7 @@ SEVERAL := -n logical --maxprocesses 8 --dist loadfile
 SOURCES := repfusion_mm tools tests benchmarks configs setup.py
 DOCUMENTS := README.md CONTRIBUTING.md docs benchmarks configs
 
-.PHONY: help demo test test-all test-gpu lint format clean
+.PHONY: help demo test test-all test-gpu lint format docs clean
 
 help:  ## List the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | \
@@ -32,8 +32,11 @@ lint: .venv/.installed-lint  ## Check style and types, the documents' code too
 format: .venv/.installed-lint  ## Mend what ruff can mend
 	$(PYTHON_BIN) -m ruff check --fix $(SOURCES)
 
+docs: .venv/.installed-docs  ## Build the site into site/
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --quiet
+
 clean:  ## Remove the environment and all results
-	rm -rf .venv .venv-official work_dirs .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .venv-official site work_dirs .pytest_cache .ruff_cache *.egg-info
 
 .venv/.installed-%: requirements/%.txt $(wildcard requirements/*.txt) setup.py pyproject.toml tools/install.sh
 	bash tools/install.sh $*

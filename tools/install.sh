@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs requirements/<name>.txt, for the Makefile and for official_stack.sh.
-# usage: tools/install.sh demo|tests|lint|official [VENV]
+# usage: tools/install.sh demo|tests|lint|docs|official [VENV]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 name=$1
@@ -82,5 +82,5 @@ fi
 if [ "$name" = tests ]; then  # see there why it is not among the others
     install --quiet --no-deps --target "$venv/text" -r requirements/text.txt
 fi
-[ "$name" = lint ] || install --quiet --no-deps -e .
+[ "$name" = lint ] || [ "$name" = docs ] || install --quiet --no-deps -e .
 touch "$venv/.installed-$name"
