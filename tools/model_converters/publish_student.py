@@ -5,25 +5,56 @@ JointRepFusion the task's model under its own names, from one of stage 2 all
 of its weights. The optimiser, the log and what only training needs are left
 out. Averaged weights (EMAHook) are what is published, if there were any.
 
---to renames the backbone where the libraries name it differently:
-  ResNet, ResNeXt    mmpretrain, mmseg, mmpose; also ResNetV1c and ResNetV1d
-  HRNet              mmpretrain, mmseg, mmpose; mmseg interpolates otherwise
-  MobileNetV2        mmpretrain, mmpose; to mmseg, which ends at layer7
-  SwinTransformer    mmpretrain, mmseg, mmpose
-  ShuffleNetV2       mmpretrain, mmpose
-All else is refused. Without --to the names stay, and any library can build
-any other's backbone by its scope, such as type='mmpretrain.ConvNeXt'.
+--to converts the backbone for another library, which computes the same with
+it. A classifier is left out. In OpenMMLab the names stay behind `backbone.`,
+in timm and torchvision there is no prefix, and the model is built there once
+to see that all of it fits.
+
+                     mmpretrain  mmseg  mmpose  mmdet   timm  torchvision
+  ResNet, ResNeXt        x         x      x       x      x         x
+  ResNetV1c, V1d         x         x      x       x      x
+  HRNet                  x         x      x       x
+  MobileNetV2            x         x      x       x      x         x
+  SwinTransformer        x         x      x       x      x         x
+  ShuffleNetV2           x                x                        x
+  CSPNeXt                                 x       x
+  ConvNeXt                                               x         x
+  VisionTransformer                                      x
+
+(mmseg's HRNet interpolates otherwise, its MobileNetV2 ends at layer7.) All
+else is refused, and so is ResNet_CIFAR, which is mmpretrain's alone; the
+message says what to do. Without --to the names stay, and any library of
+OpenMMLab can build any other's backbone by its scope, such as
+type='mmpretrain.ConvNeXt'.
+
+--to onnx writes any backbone as a program, for batches of any size, and
+compares it with PyTorch where onnxruntime is installed. It asks for --config.
 """
 import argparse
 import os
 import os.path as osp
-from collections import Counter, OrderedDict
 
 import torch
+from mmengine.config import Config
 
+from repfusion_mm.arguments.options import count
 from repfusion_mm.converters.backbones import LIBRARIES, convert_backbone
-from repfusion_mm.models.distillers.joint_repfusion import PARTS
-from repfusion_mm.safe_loading.reading import read_inert
+from repfusion_mm.converters.onnx_export import check_onnx, export_onnx
+from repfusion_mm.converters.plain_pytorch import (
+    PLAIN_LIBRARIES,
+    convert_to_plain,
+    how_to_load,
+)
+from repfusion_mm.converters.student_model import load_backbone
+from repfusion_mm.converters.student_weights import (
+    backbone_weights,
+    counts,
+    is_plain,
+    part,
+    plain_weights,
+    read_checkpoint,
+    select,
+)
 from repfusion_mm.safe_loading.safetensors_file import write_safetensors
 from repfusion_mm.version import __version__
 
@@ -36,10 +67,10 @@ def parse_args(argv=None):
                         'a model of stage 2')
     parser.add_argument('out', help='the file that is written: .pth, or '
                         '.safetensors, which MMEngine reads where anything of '
-                        'repfusion_mm is in the config')
+                        'repfusion_mm is in the config; .onnx')
     parser.add_argument(
-        '--to', choices=LIBRARIES,
-        help='name the backbone\'s weights as this library does')
+        '--to', choices=(*LIBRARIES, *PLAIN_LIBRARIES, 'onnx'),
+        help='what the backbone is converted for')
     parser.add_argument(
         '--backbone-only', action='store_true',
         help='leave out the neck and the head')
@@ -48,121 +79,66 @@ def parse_args(argv=None):
         help='with --to, an HRNet: leave out what it has not without '
         'multiscale_output, which is how mmpose builds it by default')
     parser.add_argument(
+        '--config', help='with --to onnx: the config of the training')
+    parser.add_argument(
+        '--image-size', type=count, nargs='+', default=[224],
+        help='with --to onnx: side of the images, or height and width '
+        '(default: 224)')
+    parser.add_argument(
         '--force', action='store_true', help='overwrite the file')
     args = parser.parse_args(argv)
-    if args.single_scale and not args.to:
-        parser.error('--single-scale needs --to')
+    if args.single_scale and args.to not in LIBRARIES:
+        parser.error(f'--single-scale needs --to, one of {LIBRARIES}')
+    if (args.to == 'onnx') != (args.config is not None):
+        parser.error('--to onnx and --config belong together: the backbone is '
+                     'built as the config of its training says')
+    if args.to == 'onnx' and not args.out.endswith('.onnx'):
+        parser.error(f'--to onnx writes an .onnx file, got {args.out}')
+    if len(args.image_size) > 2:
+        parser.error(f'--image-size takes one or two numbers, got '
+                     f'{args.image_size}')
     return args
-
-
-def read(path):
-    """A checkpoint's weights, its meta, and the names of all else."""
-    if not osp.isfile(path):
-        raise SystemExit(f'{path} does not exist')
-    try:
-        checkpoint = read_inert(path)
-    except Exception as error:  # a broken file raises anything
-        raise SystemExit(f'{path} cannot be read as a checkpoint: '
-                         f'{type(error).__name__}: {error}')
-    if not isinstance(checkpoint, dict):
-        raise SystemExit(f'{path} is no checkpoint: it holds a '
-                         f'{type(checkpoint).__name__}, expected a dict with '
-                         'a `state_dict`')
-    # where EMAHook was used, MMEngine has put the averages into `state_dict`,
-    # and what was trained into `ema_state_dict`
-    if 'state_dict' not in checkpoint:
-        checkpoint = dict(state_dict=checkpoint)
-    weights = checkpoint.pop('state_dict')
-    meta = checkpoint.pop('meta', None)
-    if not isinstance(weights, dict) or \
-            not all(isinstance(key, str) for key in weights):
-        raise SystemExit(f'{path}: its `state_dict` is no dict of weights')
-    return weights, meta if isinstance(meta, dict) else {}, list(checkpoint)
-
-
-def select(weights, backbone_only):
-    """The weights of the plain model, by their names there, and its parts."""
-    if any(key.startswith('task.') for key in weights):
-        names = {key: key[len('task.'):] for key in weights
-                 if key.startswith('task.')}
-    elif any(part(key) in PARTS for key in weights):
-        names = {key: key for key in weights if part(key) == 'backbone'}
-    else:
-        names = {key: key for key in weights}
-    if backbone_only:
-        names = {key: name for key, name in names.items()
-                 if part(name) == 'backbone'}
-    if 'backbone' not in map(part, names.values()):
-        raise SystemExit(
-            'this is no checkpoint of RepFusion, of JointRepFusion or of a '
-            'model with a backbone: expected keys backbone.* or '
-            f'task.backbone.*, found {dict(counts(weights))}')
-    return names
-
-
-def part(key):
-    return key.split('.')[0]
-
-
-def counts(keys):
-    """How many keys there are of each part of a model."""
-    return Counter(part(key) for key in keys)
 
 
 def convert(names, weights, library, single_scale):
     """The names as another library has them, and what its config says."""
-    others = set(map(part, names.values())) - {'backbone'}
-    if others:
-        raise SystemExit(f'--to converts backbones, and there are also '
-                         f'{sorted(others)}: add --backbone-only')
-    prefix = 'backbone.'
-    source = {name[len(prefix):]: key for key, name in names.items()}
+    source = backbone_names(names, library)
     try:
         renamed, config = convert_backbone(
             {name: weights[key] for name, key in source.items()}, library,
             single_scale)
     except ValueError as error:
-        raise SystemExit(f'cannot be converted to {library}: {error}')
-    return {source[name]: prefix + new
+        raise ValueError(f'cannot be converted to {library}: {error}')
+    return {source[name]: f'backbone.{new}'
             for name, new in renamed.items()}, config
 
 
-def is_plain(value):
-    if isinstance(value, dict):
-        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
-    if isinstance(value, (list, tuple)):
-        return all(map(is_plain, value))
-    return value is None or isinstance(value, (str, bool, int, float))
-
-
-def plain_weights(weights, names):
-    """An OrderedDict of tensors that own what they hold, and no more."""
-    odd = [key for key in names if not isinstance(weights[key], torch.Tensor)]
-    if odd:
-        raise SystemExit(f'{len(odd)} values of the checkpoint are no '
-                         f'tensors, for example {odd[:3]}')
-    plain = OrderedDict((name, weights[key].detach().clone())
-                        for key, name in names.items())
-    # the versions of the modules: without them, mmpose and Swin take a file
-    # for one of an older release, and convert it
-    versions = OrderedDict()
-    start = 'task' if any(part(key) == 'task' for key in names) else ''
-    for path, version in getattr(weights, '_metadata', {}).items():
-        if start and part(path) != start:
-            continue
-        path = path[len(start):].lstrip('.')
-        if (not path or part(path) in counts(plain)) and is_plain(version):
-            versions[path] = version
-    plain._metadata = versions
-    return plain
+def backbone_names(names, library):
+    """The backbone's own names, and the keys; there may be nothing else."""
+    others = set(map(part, names.values())) - {'backbone'}
+    if others:
+        raise ValueError(f'--to {library} converts backbones, and there are '
+                         f'also {sorted(others)}: add --backbone-only')
+    return {name[len('backbone.'):]: key for key, name in names.items()}
 
 
 def main(argv=None):
     args = parse_args(argv)
     if osp.exists(args.out) and not args.force:
         raise SystemExit(f'{args.out} exists; --force overwrites it')
-    weights, meta, rest = read(args.checkpoint)
+    try:
+        return publish(args)
+    except (ValueError, ModuleNotFoundError) as error:
+        raise SystemExit(str(error))
+
+
+def publish(args):
+    weights, meta, rest = read_checkpoint(args.checkpoint)
+    if args.to == 'onnx':
+        return publish_onnx(args)
     names = select(weights, args.backbone_only)
+    if args.to in PLAIN_LIBRARIES:
+        return publish_plain(args, names, weights)
     config = ''
     if args.to:
         names, config = convert(names, weights, args.to, args.single_scale)
@@ -171,15 +147,55 @@ def main(argv=None):
     for key in ('mmengine_version', 'dataset_meta'):
         if key in meta and is_plain(meta[key]):
             kept_meta[key] = meta[key]
-    os.makedirs(osp.dirname(osp.abspath(args.out)), exist_ok=True)
-    if args.out.endswith('.safetensors'):
-        write_safetensors(plain, args.out, {
-            key: value for key, value in kept_meta.items()
-            if isinstance(value, str)})
-    else:
-        torch.save(dict(meta=kept_meta, state_dict=plain), args.out)
+    save(args.out, plain, kept_meta)
     report(args, weights, names, [*rest, *(set(meta) - set(kept_meta))],
            config)
+
+
+def save(out, weights, meta=None):
+    """A checkpoint of MMEngine's, or without meta a bare state dict."""
+    os.makedirs(osp.dirname(osp.abspath(out)), exist_ok=True)
+    if out.endswith('.safetensors'):
+        write_safetensors(weights, out, {
+            key: value for key, value in (meta or {}).items()
+            if isinstance(value, str)})
+    else:
+        torch.save(weights if meta is None else
+                   dict(meta=meta, state_dict=weights), out)
+
+
+def publish_plain(args, names, weights):
+    """Write the backbone for timm or torchvision, and say how to load it."""
+    backbone_names(names, args.to)
+    try:
+        model = convert_to_plain(backbone_weights(weights), args.to)
+    except ValueError as error:
+        raise ValueError(f'cannot be converted to {args.to}: {error}')
+    save(args.out, {key: value.contiguous()
+                    for key, value in model.weights.items()})
+    print(f'{args.out}: {osp.getsize(args.out) / 1e6:.1f} MB, '
+          f'{args.to}\'s {model.name} without its classifier, {model.head}. '
+          'Its weights are all there.\n'
+          f'{how_to_load(model, args.to, args.out)}')
+    if model.note:
+        print(model.note)
+
+
+def publish_onnx(args):
+    """Write the backbone as a program, and compare the two."""
+    size = (args.image_size[0], args.image_size[-1])
+    backbone = load_backbone(Config.fromfile(args.config), args.checkpoint)
+    os.makedirs(osp.dirname(osp.abspath(args.out)), exist_ok=True)
+    shapes = export_onnx(backbone, size, args.out)
+    worst = check_onnx(backbone, size, args.out)
+    print(f'{args.out}: {osp.getsize(args.out) / 1e6:.1f} MB')
+    print(f'  images    (batch, 3, {size[0]}, {size[1]}), normalised as in '
+          'the training')
+    for name, shape in shapes.items():
+        print(f'  {name}  (batch, {", ".join(map(str, shape))})')
+    print('It was not run: pip install onnxruntime' if worst is None else
+          f'By onnxruntime it differs from PyTorch by {worst:.1e} of the '
+          'largest value.')
 
 
 def report(args, weights, names, rest, config):
@@ -187,8 +203,8 @@ def report(args, weights, names, rest, config):
     print(f'{args.out}: {osp.getsize(args.out) / 1e6:.1f} MB')
     for what, keys in (('kept', names.values()),
                        ('dropped', weights.keys() - names.keys())):
-        for name, count in sorted(counts(keys).items()):
-            print(f'  {what:8}{count:5}  {name}.*')
+        for name, number in sorted(counts(keys).items()):
+            print(f'  {what:8}{number:5}  {name}.*')
     print(f'  dropped       {", ".join(sorted(rest)) or "nothing else"}')
     if config:
         print(f'It fits the backbone of {args.to} with {config}.')

@@ -14,7 +14,7 @@ STAGES = [('BOTTLENECK', [2], [16]), ('BASIC', [1, 1], [4, 8]),
           ('BASIC', [1, 1, 1], [4, 8, 16]), ('BASIC', [1] * 4, [4, 8, 16, 32])]
 W18 = [('BOTTLENECK', [4], [64]), ('BASIC', [4] * 2, [18, 36]),
        ('BASIC', [4] * 3, [18, 36, 72]), ('BASIC', [4] * 4, [18, 36, 72, 144])]
-LIBRARIES = ('mmpretrain', 'mmseg', 'mmpose')
+LIBRARIES = ('mmpretrain', 'mmseg', 'mmpose', 'mmdet')
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -63,8 +63,8 @@ def resnet(library, depth=50, **more):
 
 
 def resnext(library):
-    width = dict(base_width=4, base_channels=64) if library == 'mmseg' else \
-        dict(width_per_group=4)
+    width = dict(base_width=4, base_channels=64) if library in (
+        'mmseg', 'mmdet') else dict(width_per_group=4)
     return dict(type='ResNeXt', depth=50, groups=32,
                 out_indices=(0, 1, 2, 3), **width)
 
