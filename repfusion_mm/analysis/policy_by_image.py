@@ -102,7 +102,7 @@ def _moments(model: Any, images: Tensor, drawn: Tensor) -> tuple:
     if not hasattr(sampler, 'distribution'):
         return drawn.mean(0), drawn.std(0, correction=0)
     probs = sampler.distribution(images).probs.double()
-    centres = torch.arange(probs.size(1), device=probs.device) * \
+    centres = torch.arange(probs.size(1)).to(probs) * \
         sampler.bin_width + (sampler.bin_width - 1) / 2
     mean = probs @ centres
     return mean, ((centres - mean[:, None]).square() * probs).sum(1).sqrt()

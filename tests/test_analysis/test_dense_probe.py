@@ -26,7 +26,7 @@ def masks(labels, known=None):
 def told(count, seed, noise):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(3, (count, 4), generator=generator)
-    rows = F.one_hot(labels, 3) @ torch.tensor(
+    rows = F.one_hot(labels, 3).float() @ torch.tensor(
         [[9., 0, 1, 0, 2], [0, 9, 1, 2, 0], [1, 0, 9, 0, 0]])
     return labels, rows + noise * torch.randn(count, 4, 5,
                                               generator=generator)

@@ -16,7 +16,7 @@ import numpy as np
 from mmengine.runner import Runner
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
 from repfusion_mm.analysis import probe_over_time
 from repfusion_mm.analysis.dense_probe import dense_probe_over_time
@@ -150,7 +150,7 @@ def print_table(rows):
     """The probe's accuracies in the terminal."""
     several = len({row.get('tap') for row in rows}) > 1
     neighbours = 'knn' in rows[0]
-    table = Table(*['tap'] * several, 't', 'accuracy, %', 'standard error',
+    table = Table(*[Column('tap', no_wrap=True)] * several, 't', 'accuracy, %', 'standard error',
                   *['nearest neighbours, %'] * neighbours)
     for row in rows:
         table.add_row(

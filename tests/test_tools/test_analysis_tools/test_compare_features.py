@@ -3,6 +3,7 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from repfusion_mm.registry import MODELS
 
@@ -13,6 +14,7 @@ def test_all(tool, root, monkeypatch, tmp_path, pipeline_folder, capsys):
     monkeypatch.chdir(root)
     cfg = Config.fromfile(STAGE_1)
     cfg.model.teacher.pretrained = pipeline_folder
+    init_default_scope(cfg.default_scope)
     path, out = tmp_path / 'student.pth', tmp_path / 'new' / 'cka'
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), path)
     compare = tool('analysis_tools/compare_features')

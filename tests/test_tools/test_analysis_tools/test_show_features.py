@@ -4,6 +4,7 @@ import cv2
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from repfusion_mm.registry import MODELS
 
@@ -33,6 +34,7 @@ def test_student(tool, root, monkeypatch, tmp_path, pipeline_folder):
     monkeypatch.chdir(root)
     cfg = Config.fromfile(STAGE_1)
     cfg.model.teacher.pretrained = pipeline_folder
+    init_default_scope(cfg.default_scope)
     path = tmp_path / 'student.pth'
     torch.save(dict(state_dict=MODELS.build(cfg.model).state_dict()), path)
     options = ['--cfg-options', f'model.teacher.pretrained={pipeline_folder}']
