@@ -3,8 +3,8 @@ import os
 from pathlib import Path
 
 from benchmarks.lib.plan import ROOT, Plan, tool
-from benchmarks.lib.policy import read_policy
 from benchmarks.studies.task_study import SELECTION_SEED
+from repfusion_mm.analysis.policy_records import read_policy
 
 CONFIGS = Path('configs', 'demo')
 RECORDS = ROOT / 'benchmarks' / 'results' / 'digits_records.jsonl'

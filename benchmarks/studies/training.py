@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from benchmarks.lib.policy import read_policy
+from repfusion_mm.analysis.policy_records import read_policy
 
 
 class Training:

@@ -70,22 +70,44 @@ def knn_accuracy(features: Tensor, classes: Tensor,
     Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric
     Instance Discrimination", CVPR 2018, section 3.4.
     """
-    from sklearn.neighbors import KNeighborsClassifier
     order = np.random.default_rng(0).permutation(len(features))
     halves = []
     for half in np.array_split(order, 2):
         known = classes[half].flatten() >= 0
-        found = F.normalize(features[half].flatten(0, 1)[known], dim=1)
+        found = features[half].flatten(0, 1)[known]
         halves.append((found.numpy(), classes[half].flatten()[known].numpy()))
     right = []
     for (rows, labels), (others, theirs) in (halves, halves[::-1]):
         if not len(rows) or not len(others):
             continue
-        classifier = KNeighborsClassifier(
-            min(neighbours, max(1, len(others) // 10)))
-        classifier.fit(others, theirs)
-        right.append(classifier.predict(rows) == labels)
+        right.append(knn_predictions(others, theirs, rows, neighbours)
+                     == labels)
     return 100 * float(np.concatenate(right).mean()) if right else 0.
+
+
+def knn_predictions(known: np.ndarray, labels: np.ndarray,
+                    asked: np.ndarray,
+                    neighbours: int = NEIGHBOURS) -> np.ndarray:
+    """The most frequent label of the nearest neighbours.
+
+    By cosine similarity.
+
+    Args:
+        known (np.ndarray): Features of N images, (N, C).
+        labels (np.ndarray): Theirs, (N,).
+        asked (np.ndarray): Features of M images, (M, C).
+        neighbours (int): Of each, but no more than a tenth of the N. Defaults
+            to 20.
+
+    Returns:
+        np.ndarray: A label for each, (M,).
+    """
+    from sklearn.neighbors import KNeighborsClassifier
+    from sklearn.preprocessing import normalize
+    classifier = KNeighborsClassifier(
+        min(neighbours, max(1, len(known) // 10)))
+    classifier.fit(normalize(known), labels)
+    return np.asarray(classifier.predict(normalize(asked)))
 
 
 def effective_rank(features: Tensor) -> float:
@@ -105,7 +127,18 @@ def effective_rank(features: Tensor) -> float:
     Pretrained Self-Supervised Representations by Their Rank", ICML 2023,
     equation 2.
     """
-    values = torch.linalg.svdvals(features.double())
+    return rank_of(torch.linalg.svdvals(features.double()))
+
+
+def rank_of(values: Tensor) -> float:
+    """The effective rank of a matrix with these singular values.
+
+    Args:
+        values (Tensor): At least 0, float64, (min(N, C),).
+
+    Returns:
+        float: As of :func:`effective_rank`.
+    """
     shares = values / values.sum().clamp(min=1e-300)
     return float(torch.special.entr(shares).sum().exp()) \
         if values.any() else 0.

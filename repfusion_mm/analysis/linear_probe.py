@@ -5,6 +5,7 @@ from typing import (
     Dict,
     Iterable,
     List,
+    Mapping,
     Optional,
     Sequence,
     Tuple,
@@ -15,6 +16,8 @@ import torch
 
 from repfusion_mm.models.labels import class_labels, labelled_mask
 from repfusion_mm.models.utils.raw_images import build_raw_image
+
+from .feature_quality import knn_predictions
 
 
 @torch.no_grad()
@@ -68,15 +71,16 @@ def pooled_features(teacher: Any,
             np.concatenate(labels))
 
 
-def probe_over_time(train: Tuple[Dict[int, np.ndarray], np.ndarray],
-                    test: Tuple[Dict[int, np.ndarray], np.ndarray],
+def probe_over_time(train: Tuple[Mapping[int, np.ndarray], np.ndarray],
+                    test: Tuple[Mapping[int, np.ndarray], np.ndarray],
                     labels_per_class: Optional[int] = None,
                     seeds: int = 10,
                     progress: Callable = lambda timesteps: timesteps
                     ) -> List[dict]:
-    """Accuracy of a linear probe at each time step.
+    """Accuracy of a linear probe and of nearest neighbours at each time step.
 
-    A logistic regression on standardised features, from scikit-learn.
+    A logistic regression on standardised features, and the most frequent
+    class of the :func:`knn_predictions`, both from scikit-learn.
 
     Args:
         train (tuple): Features by time step and labels, as
@@ -90,7 +94,9 @@ def probe_over_time(train: Tuple[Dict[int, np.ndarray], np.ndarray],
 
     Returns:
         list[dict]: ``t``, ``accuracy`` (mean, percent), ``std_error`` (of
-        that mean over the draws) and ``per_seed`` for each time step.
+        that mean over the draws) and ``per_seed`` for each time step, and the
+        same of the neighbours, ``knn``, ``knn_std_error`` and
+        ``knn_per_seed``.
 
     Source: Alain and Bengio, "Understanding intermediate layers using linear
     classifier probes", 2016.
@@ -99,23 +105,63 @@ def probe_over_time(train: Tuple[Dict[int, np.ndarray], np.ndarray],
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
     labels = train[1]
-    if labels_per_class is None:
-        draws = [np.arange(len(labels))]
-    else:
-        draws = [_draw(labels, labels_per_class, seed)
-                 for seed in range(seeds)]
+    draws = label_draws(labels, labels_per_class, seeds)
     rows = []
     for t in progress(list(train[0])):
-        accuracies = [
-            100 * make_pipeline(StandardScaler(), LogisticRegression(
-                max_iter=1000)).fit(train[0][t][draw], labels[draw]).score(
-                    test[0][t], test[1]) for draw in draws
-        ]
-        error = float(np.std(accuracies, ddof=1) / len(draws)**0.5) \
-            if len(draws) > 1 else None
-        rows.append(dict(t=t, accuracy=float(np.mean(accuracies)),
-                         std_error=error, per_seed=accuracies))
+        known, asked = train[0][t], test[0][t]
+        linear, neighbours = [], []
+        for draw in draws:
+            probe = make_pipeline(StandardScaler(), LogisticRegression(
+                max_iter=1000)).fit(known[draw], labels[draw])
+            linear.append(100 * probe.score(asked, test[1]))
+            found = knn_predictions(known[draw], labels[draw], asked)
+            neighbours.append(100 * float((found == test[1]).mean()))
+        rows.append(dict(t=t, **over_draws('accuracy', linear),
+                         **over_draws('knn', neighbours)))
     return rows
+
+
+def over_draws(name: str, values: List[float]) -> dict:
+    """Mean, standard error and all values of some draws.
+
+    Args:
+        name (str): Of the mean; those of another than ``'accuracy'`` have it
+            in front.
+        values (list[float]): One of each draw.
+
+    Returns:
+        dict: ``<name>``, ``std_error`` (None of one draw), ``per_seed``.
+    """
+    prefix = '' if name == 'accuracy' else f'{name}_'
+    error = float(np.std(values, ddof=1) / len(values)**0.5) \
+        if len(values) > 1 else None
+    return {name: float(np.mean(values)), f'{prefix}std_error': error,
+            f'{prefix}per_seed': values}
+
+
+def label_draws(labels: np.ndarray, labels_per_class: Optional[int],
+                seeds: int) -> List[np.ndarray]:
+    """Which images each draw has the labels of.
+
+    Args:
+        labels (np.ndarray): (N,).
+        labels_per_class (int, optional): Images of each class; None is all of
+            them, once.
+        seeds (int): Number of draws.
+
+    Returns:
+        list[np.ndarray]: Their numbers.
+
+    Raises:
+        ValueError: If a class has fewer images.
+    """
+    if labels_per_class is None:
+        return [np.arange(len(labels))]
+    fewest = int(np.unique(labels, return_counts=True)[1].min())
+    if fewest < labels_per_class:
+        raise ValueError(f'`labels_per_class` is {labels_per_class}, but a '
+                         f'class has only {fewest} images')
+    return [_draw(labels, labels_per_class, seed) for seed in range(seeds)]
 
 
 def _draw(labels: np.ndarray, labels_per_class: int,

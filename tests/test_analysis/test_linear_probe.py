@@ -72,3 +72,24 @@ def test_probe_of_few_labels():
     assert rows[1]['accuracy'] == pytest.approx(accuracies.mean())
     spread = np.sqrt(((accuracies - accuracies.mean())**2).sum() / 4)
     assert rows[1]['std_error'] == pytest.approx(spread / np.sqrt(5))
+
+
+def test_neighbours_by_hand():
+    train, test = blobs(90, 6., 0), blobs(60, 6., 1)
+    row = probe_over_time(train, test)[1]
+    known, asked = (one[0][5] / np.linalg.norm(one[0][5], axis=1,
+                                               keepdims=True)
+                    for one in (train, test))
+    right = 0
+    for vector, label in zip(asked, test[1]):
+        nearest = np.argsort(-known @ vector)[:9]  # a tenth of the 90
+        counts = np.bincount(train[1][nearest], minlength=3)
+        right += counts.argmax() == label
+    assert row['knn'] == pytest.approx(100 * right / 60)
+    assert 50 < row['knn'] < 100 and row['knn_std_error'] is None
+
+
+def test_too_few_labels():
+    train, test = blobs(90, 4., 0), blobs(30, 4., 1)
+    with pytest.raises(ValueError, match='`labels_per_class` is 31.*only 30'):
+        probe_over_time(train, test, labels_per_class=31)

@@ -15,6 +15,7 @@ from mmengine.registry import init_default_scope
 from rich.console import Console
 from rich.table import Column, Table
 
+from repfusion_mm.analysis.studied import teacher_config
 from repfusion_mm.analysis.teacher_taps import teacher_taps
 from repfusion_mm.models.utils.nearest import nearest
 from repfusion_mm.registry import MODELS
@@ -47,7 +48,7 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    cfg = teacher_config(args.teacher)
+    cfg = named_teacher(args.teacher)
     if args.image_size:
         cfg['image_size'] = args.image_size if len(args.image_size) == 2 \
             else args.image_size[0]
@@ -78,18 +79,16 @@ def main(argv=None):
     return wanted
 
 
-def teacher_config(name):
+def named_teacher(name):
     """Config of the teacher that the command line names."""
     if not name.endswith('.py'):
         return dict(type='repfusion_mm.DiffusionTeacher', pretrained=name)
     cfg = Config.fromfile(name)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    teacher = cfg.get('teacher') or cfg.get('model', {}).get('teacher')
-    if teacher is None:
-        raise SystemExit(f'{osp.basename(name)} has no `model.teacher` and '
-                         'no `teacher`')
-    # a bank asks another one
-    return dict(teacher.get('teacher', teacher))
+    try:
+        return teacher_config(cfg)
+    except ValueError as error:
+        raise SystemExit(f'{osp.basename(name)}: {error}') from error
 
 
 if __name__ == '__main__':

@@ -1,26 +1,55 @@
-"""Linear-probe accuracy of a teacher's features over the time step."""
+"""What can be read of the labels from a teacher's features, over t.
+
+Of classes by a linear probe and by nearest neighbours; of masks (mmseg),
+landmarks (mmpose) and several labels an image by ridge regressions, on a
+coarse grid of cells. With --taps it is a heat map of taps by t. The features
+are computed once for all t and taps, and lie on disk beside --out, where a
+run that was killed, or is repeated with other labels, finds them again.
+"""
 import argparse
+import contextlib
 import os.path as osp
+import tempfile
 
 import mmengine
-from mmengine.config import Config, DictAction
-from mmengine.registry import init_default_scope
+import numpy as np
 from mmengine.runner import Runner
+from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from rich.table import Column, Table
 
-from repfusion_mm.analysis import pooled_features, probe_over_time
+from repfusion_mm.analysis import probe_over_time
+from repfusion_mm.analysis.dense_probe import dense_probe_over_time
+from repfusion_mm.analysis.figures import heat_map, new_figure, save_figure
+from repfusion_mm.analysis.probed_split import probed_split
+from repfusion_mm.analysis.studied import (
+    preprocessing,
+    study_teacher,
+    study_times,
+    teacher_config,
+)
 from repfusion_mm.arguments.options import count
-from repfusion_mm.engine.launch import find_device, pin_for_gpus_only
-from repfusion_mm.registry import MODELS
+from repfusion_mm.arguments.tool_options import (
+    add_config,
+    chosen_device,
+    read_config,
+)
+from repfusion_mm.engine.launch import pin_for_gpus_only
 
 
 def parse_args(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_config(parser, 'config with `teacher` (or `model.teacher`), '
+               '`train_dataloader`, `val_dataloader`, `data_preprocessor`, '
+               '`timesteps` and `labels_per_class` (of masks and landmarks: '
+               'labelled images in all), such as configs/demo/'
+               'probe_digits.py')
     parser.add_argument(
-        'config', help='config with `teacher`, `train_dataloader`, '
-        '`val_dataloader`, `data_preprocessor`, `timesteps` and '
-        '`labels_per_class`, such as configs/demo/probe_digits.py')
+        '--taps', nargs='*', help='teacher taps (default: the config\'s own; '
+        'without a value: the first and last residual block of the middle '
+        'and of each block on the way up)')
     parser.add_argument(
         '--split', choices=['val', 'test'], default='val',
         help='what the probe predicts')
@@ -28,70 +57,107 @@ def parse_args(argv=None):
         '--seeds', type=count, default=10,
         help='number of draws of the labelled images')
     parser.add_argument(
-        '--out', help='write <out>.json with the numbers and <out>.png with '
-        'the curve')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction,
-        help='override config settings: key=value, nested keys with dots, '
-        'lists as key="[a,b]"')
+        '--out', help='write <out>.json with the numbers, <out>.png with '
+        'the curve or heat map, and <out>_features with the features, which '
+        'may be deleted')
     return parser.parse_args(argv)
 
 
 def main(argv=None):
     args = parse_args(argv)
-    cfg = Config.fromfile(args.config)
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
-    init_default_scope(cfg.default_scope)
+    cfg = read_config(args)
+    device = chosen_device(args.device)
     pin_for_gpus_only(cfg)
-    device = 'cuda' if find_device() == 'cuda' else 'cpu'
-    teacher = MODELS.build(cfg.teacher)
-    teacher.init_weights()
-    teacher.to(device)
-    with MODELS.switch_scope_and_registry(cfg.default_scope) as registry:
-        preprocessor = registry.build(cfg.data_preprocessor).to(device)
+    teacher = study_teacher(cfg, args.taps, device)
+    times = study_times(cfg, teacher, None)
+    preprocessor, raw_image = preprocessing(cfg)
+    preprocessor, raw_image = preprocessor.to(device), raw_image.to(device)
+    with contextlib.ExitStack() as stack:
+        folder = f'{args.out}_features' if args.out else \
+            stack.enter_context(tempfile.TemporaryDirectory())
 
-    def features(split):
-        loader = Runner.build_dataloader(cfg[f'{split}_dataloader'], seed=0)
-        return pooled_features(
-            teacher, track(loader, f'z(t) of {split} images', transient=True),
-            preprocessor, cfg.timesteps,
-            channel_order=cfg.get('channel_order', 'rgb'),
-            raw_image=cfg.get('raw_image'))
+        def split(name):
+            loader = cfg[f'{name}_dataloader']
+            return probed_split(
+                teacher, Runner.build_dataloader(loader, seed=0),
+                (preprocessor, raw_image), times, osp.join(folder, name),
+                dict(teacher=teacher_config(cfg), dataset=str(
+                    loader['dataset']), preprocessor=str(preprocessor)),
+                lambda batches: track(batches, f'z(t) of {name} images',
+                                      transient=True))
 
-    rows = probe_over_time(
-        features('train'), features(args.split), cfg.labels_per_class,
-        args.seeds, lambda ts: track(ts, 'probing', transient=True))
+        rows = probe(split('train'), split(args.split),
+                     cfg.get('labels_per_class'), args.seeds)
     if args.out:
         mmengine.dump(rows, args.out + '.json')
         plot(rows, args.out + '.png')
     return rows
 
 
+def probe(train, test, labels_per_class, seeds):
+    """Rows of all taps, by the kind of the labels."""
+    targets = [one.targets() for one in (train, test)]
+    if targets[0].kind == 'class':
+        labels = [one.labels() for one in (train, test)]
+        over_time = probe_over_time
+    else:
+        number = max(one.values.size(2) for one in targets)
+        labels = [one.targets(number) for one in (train, test)]
+        over_time = dense_probe_over_time
+    rows = []
+    for tap in train.features.columns:
+        known, asked = ((one.features.of(tap, one.images), what)
+                        for one, what in zip((train, test), labels))
+        rows += [dict(tap=tap, **row) for row in over_time(
+            known, asked, labels_per_class, seeds,
+            lambda ts, tap=tap: track(ts, f'probing {tap}', transient=True))]
+    return rows
+
+
 def plot(rows, path):
-    """The probe's curve as a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(6, 3.5), layout='constrained')
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    axes.errorbar([row['t'] for row in rows],
-                  [row['accuracy'] for row in rows],
-                  [row['std_error'] or 0 for row in rows], marker='o',
-                  capsize=3)
-    axes.set(xlabel='time step t', ylabel='linear-probe accuracy, %')
-    mmengine.mkdir_or_exist(osp.dirname(osp.abspath(path)))
-    figure.savefig(path, dpi=150)
+    """One tap's curves, or the heat map of several."""
+    taps = list(dict.fromkeys(row['tap'] for row in rows))
+    measures = {'accuracy': 'linear-probe accuracy, %',
+                'knn': 'nearest neighbours, %'}
+    if 'knn' not in rows[0]:
+        measures = {'accuracy': 'ridge regression, % right'}
+    if len(taps) == 1:
+        figure = new_figure(6, 3.5)
+        axes = figure.subplots()
+        for key, label in measures.items():
+            error = 'std_error' if key == 'accuracy' else 'knn_std_error'
+            axes.errorbar([row['t'] for row in rows],
+                          [row[key] for row in rows],
+                          [row[error] or 0 for row in rows], marker='o',
+                          capsize=3, label=label)
+        axes.set(xlabel='time step t', ylabel='right, %')
+        axes.legend()
+    else:
+        times = list(dict.fromkeys(row['t'] for row in rows))
+        figure = new_figure(0.6 * len(times) * len(measures) + 3,
+                            0.35 * len(taps) + 1.2)
+        panels = figure.subplots(1, len(measures), squeeze=False,
+                                 sharey=True)[0]
+        for axes, (key, label) in zip(panels, measures.items()):
+            heat_map(axes, np.reshape([row[key] for row in rows],
+                                      (len(taps), len(times))),
+                     times, taps, label, 1)
+            axes.set(xlabel='time step t')
+    save_figure(figure, path)
 
 
 def print_table(rows):
     """The probe's accuracies in the terminal."""
-    from rich.console import Console
-    table = Table('t', 'accuracy, %', 'standard error')
+    several = len({row.get('tap') for row in rows}) > 1
+    neighbours = 'knn' in rows[0]
+    table = Table(*[Column('tap', no_wrap=True)] * several, 't', 'accuracy, %', 'standard error',
+                  *['nearest neighbours, %'] * neighbours)
     for row in rows:
-        table.add_row(str(row['t']), f'{row["accuracy"]:.1f}',
-                      '' if row['std_error'] is None else
-                      f'{row["std_error"]:.1f}')
+        table.add_row(
+            *[row.get('tap')] * several, str(row['t']),
+            f'{row["accuracy"]:.1f}',
+            '' if row['std_error'] is None else f'{row["std_error"]:.1f}',
+            *[f'{row["knn"]:.1f}'] if neighbours else [])
     Console().print(table)
 
 

@@ -56,21 +56,33 @@ class CKALoss(nn.Module):
             Tensor: Scalar, in float32.
         """
         check_images(self, len(student))
-        student = _centred(pooled(student))
-        teacher = _centred(pooled(teacher.detach()))
-        # products of matrices would be in low precision
-        with torch.autocast(student.device.type, enabled=False):
-            if len(student) <= min(student.size(1), teacher.size(1)):
-                # the same from (N, N) matrices, here the smaller ones
-                student, teacher = student @ student.T, teacher @ teacher.T
-                shared = (student * teacher).sum()
-            else:
-                shared = (teacher.T @ student).square().sum()
-                student, teacher = student.T @ student, teacher.T @ teacher
-        # of features of norm 1 these are far above 1e-12, of zero ones zero
-        own = torch.linalg.matrix_norm(student) * \
-            torch.linalg.matrix_norm(teacher)
-        return self.loss_weight * (1 - shared / own.clamp(min=1e-12))
+        return self.loss_weight * (
+            1 - linear_cka(pooled(student), pooled(teacher.detach())))
+
+
+def linear_cka(one: Tensor, other: Tensor) -> Tensor:
+    """How alike the images lie in two spaces of features, from 0 to 1.
+
+    Args:
+        one (Tensor): Features of N images, float, (N, C).
+        other (Tensor): Of the same images, in the same precision, (N, C').
+
+    Returns:
+        Tensor: Scalar.
+    """
+    one, other = _centred(one), _centred(other)
+    # products of matrices would be in low precision
+    with torch.autocast(one.device.type, enabled=False):
+        if len(one) <= min(one.size(1), other.size(1)):
+            # the same from (N, N) matrices, here the smaller ones
+            one, other = one @ one.T, other @ other.T
+            shared = (one * other).sum()
+        else:
+            shared = (other.T @ one).square().sum()
+            one, other = one.T @ one, other.T @ other
+    # of features of norm 1 these are far above 1e-12, of zero ones zero
+    own = torch.linalg.matrix_norm(one) * torch.linalg.matrix_norm(other)
+    return shared / own.clamp(min=1e-12)
 
 
 def _centred(vectors: Tensor) -> Tensor:

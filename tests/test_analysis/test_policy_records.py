@@ -2,7 +2,7 @@ import json
 
 
 def test_read_policy(tmp_path):
-    from benchmarks.lib.policy import read_policy
+    from repfusion_mm.analysis.policy_records import read_policy
     assert read_policy(tmp_path) == (None, [])
     steps = [dict(iter=50, mean_t=400.), dict(iter=100, mean_t=210.)]
     (tmp_path / 'time_steps.jsonl').write_text(

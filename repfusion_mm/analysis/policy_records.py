@@ -1,8 +1,10 @@
 """What a distillation wrote down of the time steps that it drew."""
 import json
+from pathlib import Path
+from typing import List, Optional, Tuple
 
 
-def read_policy(folder):
+def read_policy(folder: Path) -> Tuple[Optional[dict], List[dict]]:
     """The files of ``TimeSamplerHook``.
 
     Args:
