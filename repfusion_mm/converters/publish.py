@@ -1,0 +1,160 @@
+"""A checkpoint's weights as those of a plain model."""
+import os
+import os.path as osp
+from collections import Counter, OrderedDict
+from typing import Any, Dict, Iterable, List, Tuple
+
+import torch
+from torch import Tensor
+
+from repfusion_mm.models.distillers.loaded_weights import PARTS
+from repfusion_mm.safe_loading.reading import read_inert
+from repfusion_mm.safe_loading.safetensors_file import write_safetensors
+from repfusion_mm.version import __version__
+
+
+def read_checkpoint(path: str) -> Tuple[Dict[str, Any], dict, List[str]]:
+    """Read a file of weights; nothing of it is run.
+
+    Args:
+        path (str): Of MMEngine's checkpoint, or of a bare state dict.
+
+    Returns:
+        tuple: The weights (the averaged ones where an ``EMAHook`` kept some),
+        the meta, and the names of all else.
+
+    Raises:
+        ValueError: If there is no such file, or it is no checkpoint.
+    """
+    if not osp.isfile(path):
+        raise ValueError(f'{path} does not exist')
+    try:
+        checkpoint = read_inert(path)
+    except Exception as error:  # a broken file raises anything
+        raise ValueError(f'{path} cannot be read as a checkpoint: '
+                         f'{type(error).__name__}: {error}') from error
+    if not isinstance(checkpoint, dict):
+        raise ValueError(f'{path} is no checkpoint: it holds a '
+                         f'{type(checkpoint).__name__}, expected a dict with '
+                         'a `state_dict`')
+    # where EMAHook was used, MMEngine has put the averages into `state_dict`,
+    # and what was trained into `ema_state_dict`
+    if 'state_dict' not in checkpoint:
+        checkpoint = dict(state_dict=checkpoint)
+    weights = checkpoint.pop('state_dict')
+    meta = checkpoint.pop('meta', None)
+    if not isinstance(weights, dict) or \
+            not all(isinstance(key, str) for key in weights):
+        raise ValueError(f'{path}: its `state_dict` is no dict of weights')
+    return weights, meta if isinstance(meta, dict) else {}, list(checkpoint)
+
+
+def plain_names(weights: Dict[str, Any],
+                backbone_only: bool = False) -> Dict[str, str]:
+    """Which weights the plain model has, and by which names.
+
+    Args:
+        weights (dict[str, Tensor]): Of a RepFusion, whose student stays; of a
+            JointRepFusion, whose task's model stays; or of a plain model.
+        backbone_only (bool): Leave out neck and head. Defaults to False.
+
+    Returns:
+        dict[str, str]: The plain model's name by the name in the checkpoint.
+
+    Raises:
+        ValueError: If there is no backbone.
+    """
+    if any(key.startswith('task.') for key in weights):
+        names = {key: key[len('task.'):] for key in weights
+                 if key.startswith('task.')}
+    elif any(part(key) in PARTS for key in weights):
+        names = {key: key for key in weights if part(key) == 'backbone'}
+    else:
+        names = {key: key for key in weights}
+    if backbone_only:
+        names = {key: name for key, name in names.items()
+                 if part(name) == 'backbone'}
+    if 'backbone' not in map(part, names.values()):
+        raise ValueError(
+            'this is no checkpoint of RepFusion, of JointRepFusion or of a '
+            'model with a backbone: expected keys backbone.* or '
+            f'task.backbone.*, found {dict(counts(weights))}')
+    return names
+
+
+def part(key: str) -> str:
+    """The part of a model that a weight belongs to."""
+    return key.split('.')[0]
+
+
+def counts(keys: Iterable[str]) -> Dict[str, int]:
+    """How many keys there are of each part of a model."""
+    return Counter(part(key) for key in keys)
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is made of text and numbers alone."""
+    if isinstance(value, dict):
+        return all(map(is_plain, value)) and all(map(is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
+def plain_weights(weights: Dict[str, Any],
+                  names: Dict[str, str]) -> 'OrderedDict[str, Tensor]':
+    """Tensors that own what they hold, and no more.
+
+    Args:
+        weights (dict[str, Tensor]): Of the checkpoint.
+        names (dict[str, str]): As of :func:`plain_names`.
+
+    Returns:
+        OrderedDict[str, Tensor]: By the plain model's names.
+
+    Raises:
+        ValueError: If some of them are no tensors.
+    """
+    odd = [key for key in names if not isinstance(weights[key], torch.Tensor)]
+    if odd:
+        raise ValueError(f'{len(odd)} values of the checkpoint are no '
+                         f'tensors, for example {odd[:3]}')
+    plain: Any = OrderedDict((name, weights[key].detach().clone())
+                             for key, name in names.items())
+    # the versions of the modules: without them, mmpose and Swin take a file
+    # for one of an older release, and convert it
+    versions = OrderedDict()
+    start = 'task' if any(part(key) == 'task' for key in names) else ''
+    for path, version in getattr(weights, '_metadata', {}).items():
+        if start and part(path) != start:
+            continue
+        path = path[len(start):].lstrip('.')
+        if (not path or part(path) in counts(plain)) and is_plain(version):
+            versions[path] = version
+    plain._metadata = versions
+    return plain
+
+
+def write_plain(plain: Dict[str, Tensor], meta: dict, out: str) -> dict:
+    """Write a plain model's weights.
+
+    Args:
+        plain (dict[str, Tensor]): As of :func:`plain_weights`.
+        meta (dict): Of the checkpoint, of which a little is kept.
+        out (str): The file, ``.pth`` or ``.safetensors``.
+
+    Returns:
+        dict: The meta that was kept.
+    """
+    kept = dict(repfusion_mm_version=__version__)
+    for key in ('mmengine_version', 'dataset_meta'):
+        if key in meta and is_plain(meta[key]):
+            kept[key] = meta[key]
+    os.makedirs(osp.dirname(osp.abspath(out)), exist_ok=True)
+    if out.endswith('.safetensors'):
+        write_safetensors(plain, out, {
+            key: value for key, value in kept.items()
+            if isinstance(value, str)})
+    else:
+        torch.save(dict(meta=kept, state_dict=plain), out)
+    return kept
