@@ -23,9 +23,9 @@ from .configs import (
     distill_config,
     dpm_config,
     dump,
-    image_list,
     teacher_config,
 )
+from .image_list import image_list
 from .make_plan import make_plan
 from .plan import Plan
 from .plan_error import PlanError

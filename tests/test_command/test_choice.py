@@ -4,12 +4,8 @@ from mmengine.registry import init_default_scope
 
 from repfusion_mm.analysis.look import even_times
 from repfusion_mm.command.choice import choose, default_tap, looked_passes
-from repfusion_mm.command.configs import (
-    distill_config,
-    image_list,
-    sized,
-    teacher_config,
-)
+from repfusion_mm.command.configs import distill_config, teacher_config
+from repfusion_mm.command.image_list import image_list, sized
 
 DPM = 'configs/demo/dpm_digits'
 
