@@ -201,6 +201,20 @@ def look(teacher: Any,
     return looks
 
 
+def even_times(last: int, number: int) -> List[int]:
+    """The middles of equal ranges of time steps.
+
+    Args:
+        last (int): Time steps of the teacher.
+        number (int): Ranges, at most.
+
+    Returns:
+        list[int]: Ascending.
+    """
+    number = min(number, last)
+    return [(2 * i + 1) * last // (2 * number) for i in range(number)]
+
+
 def best_of(looks: Dict[str, Look]) -> tuple:
     """The tap and the time step that are worth the most.
 

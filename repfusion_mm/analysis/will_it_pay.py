@@ -12,7 +12,7 @@ from repfusion_mm.models.utils.building import build_part
 from repfusion_mm.registry import DATASETS, MODELS
 
 from .compare import Part, compare
-from .look import best_of, finest_shape, look
+from .look import best_of, even_times, finest_shape, look
 from .looked_images import (
     LookedImages,
     can_be_held_out,
@@ -68,7 +68,7 @@ def will_it_pay(cfg: Config,
         ValueError: If the config is not of stage 1, has fewer than 10 labelled
             images, or a tap does not exist.
     """
-    model, taps = _build(cfg, taps, device)
+    model, taps = tapped_model(cfg, taps, device)
     dataset = _dataset(cfg.train_dataloader.dataset)
 
     def view(images: Any, number: int, views: int,
@@ -84,11 +84,9 @@ def will_it_pay(cfg: Config,
             f'at least {LEAST_IMAGES} labelled images are needed, of no class '
             'a single one, but `train_dataloader.dataset` has '
             f'{0 if looked is None else len(looked.indices)}')
-    last = model.teacher.num_timesteps
-    number = min(num_times, last)
     looks = look(
-        model.teacher, looked, [(2 * i + 1) * last // (2 * number)
-                                for i in range(number)], taps, device=device,
+        model.teacher, looked, even_times(model.teacher.num_timesteps,
+                                          num_times), taps, device=device,
         progress=lambda times: progress(times, 'probing taps and times'))
     shape = finest_shape(model.teacher, taps)
     classes = len(getattr(dataset, 'metainfo', {}).get('classes') or ()) or \
@@ -237,8 +235,18 @@ def recommended(cfg: Config, result: dict) -> dict:
     return dict(model=model, custom_hooks=[dict(hook) for hook in hooks])
 
 
-def _build(cfg: Config, taps: Optional[Sequence[str]], device: Any) -> tuple:
-    """The model with its teacher, tapped wherever it is to be compared."""
+def tapped_model(cfg: Config, taps: Optional[Sequence[str]],
+                 device: Any) -> tuple:
+    """The model with its teacher, tapped wherever it is to be compared.
+
+    Args:
+        cfg (Config): As of :func:`will_it_pay`.
+        taps (Sequence[str], optional): As there.
+        device (torch.device): For the model.
+
+    Returns:
+        tuple: The :class:`RepFusion` with its weights, and the taps.
+    """
     model: Any = copy.deepcopy(cfg.get('model') or {})
     if str(model.get('type', '')).rpartition('.')[2] != 'RepFusion':
         raise ValueError(f'`model.type` is {model.get("type")!r}, expected '

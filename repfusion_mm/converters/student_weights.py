@@ -1,12 +1,15 @@
-"""Which weights of a checkpoint are those of the student, or of its task."""
+"""A checkpoint's weights as those of a plain model."""
+import os
 import os.path as osp
 from collections import Counter, OrderedDict
-from typing import Any, Dict, Iterable, List, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Tuple
 
 import torch
 
 from ..models.distillers.loaded_weights import PARTS
 from ..safe_loading.reading import read_inert
+from ..safe_loading.safetensors_file import write_safetensors
+from ..version import __version__
 
 
 def read_checkpoint(path: str) -> Tuple[Dict[str, Any], Dict[str, Any],
@@ -44,12 +47,14 @@ def read_checkpoint(path: str) -> Tuple[Dict[str, Any], Dict[str, Any],
     return weights, meta if isinstance(meta, dict) else {}, list(checkpoint)
 
 
-def select(weights: Dict[str, Any], backbone_only: bool) -> Dict[str, str]:
-    """The weights of the plain model, by their names there.
+def plain_names(weights: Dict[str, Any],
+                backbone_only: bool = False) -> Dict[str, str]:
+    """Which weights the plain model has, and by which names.
 
     Args:
-        weights (dict[str, Any]): Of a checkpoint.
-        backbone_only (bool): Whether to leave out the neck and the head.
+        weights (dict[str, Any]): Of a RepFusion, whose student stays; of a
+            JointRepFusion, whose task's model stays; or of a plain model.
+        backbone_only (bool): Leave out neck and head. Defaults to False.
 
     Returns:
         dict[str, str]: For each key that stays, its name in the plain model.
@@ -100,7 +105,7 @@ def plain_weights(weights: Dict[str, Any],
 
     Args:
         weights (dict[str, Any]): Of a checkpoint.
-        names (dict[str, str]): Of :func:`select`.
+        names (dict[str, str]): Of :func:`plain_names`.
 
     Returns:
         OrderedDict[str, Tensor]: A state dict.
@@ -141,10 +146,38 @@ def backbone_weights(weights: Dict[str, Any]
     Raises:
         ValueError: If there is no backbone.
     """
-    plain = plain_weights(weights, select(weights, backbone_only=True))
+    plain = plain_weights(weights, plain_names(weights, backbone_only=True))
     found = OrderedDict((key[len('backbone.'):], value)
                         for key, value in plain.items())
     found._metadata = OrderedDict(  # type: ignore[attr-defined]
         (path[len('backbone'):].lstrip('.'), version) for path, version
         in plain._metadata.items() if path)  # type: ignore[attr-defined]
     return found
+
+
+def write_plain(weights: Dict[str, Any], out: str,
+                meta: Optional[dict] = None) -> Dict[str, Any]:
+    """Write a plain model's weights.
+
+    Args:
+        weights (dict[str, Tensor]): As of :func:`plain_weights`.
+        out (str): The file, ``.pth`` or ``.safetensors``.
+        meta (dict, optional): Of the checkpoint, of which a little is kept.
+            Defaults to None, which writes a bare state dict.
+
+    Returns:
+        dict: The meta that was kept.
+    """
+    kept = {} if meta is None else dict(
+        {key: meta[key] for key in ('mmengine_version', 'dataset_meta')
+         if key in meta and is_plain(meta[key])},
+        repfusion_mm_version=__version__)
+    os.makedirs(osp.dirname(osp.abspath(out)), exist_ok=True)
+    if out.endswith('.safetensors'):
+        write_safetensors(weights, out, {
+            key: value for key, value in kept.items()
+            if isinstance(value, str)})
+    else:
+        torch.save(weights if meta is None else
+                   dict(meta=kept, state_dict=weights), out)
+    return kept

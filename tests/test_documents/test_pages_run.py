@@ -57,7 +57,7 @@ def write_images(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('page, heading', [
-    ('README.md', '## Use it on your own images'),
+    ('README.md', '## Use it on your own images, step by step'),
     ('docs/get_started.md', '## What you see')])
 def test_page(page, heading, tmp_path):
     for name in ('configs', 'tools', 'repfusion_mm'):

@@ -34,7 +34,6 @@ import argparse
 import os
 import os.path as osp
 
-import torch
 from mmengine.config import Config
 
 from repfusion_mm.arguments.options import count
@@ -49,14 +48,12 @@ from repfusion_mm.converters.student_model import load_backbone
 from repfusion_mm.converters.student_weights import (
     backbone_weights,
     counts,
-    is_plain,
     part,
+    plain_names,
     plain_weights,
     read_checkpoint,
-    select,
+    write_plain,
 )
-from repfusion_mm.safe_loading.safetensors_file import write_safetensors
-from repfusion_mm.version import __version__
 
 
 def parse_args(argv=None):
@@ -136,32 +133,15 @@ def publish(args):
     weights, meta, rest = read_checkpoint(args.checkpoint)
     if args.to == 'onnx':
         return publish_onnx(args)
-    names = select(weights, args.backbone_only)
+    names = plain_names(weights, args.backbone_only)
     if args.to in PLAIN_LIBRARIES:
         return publish_plain(args, names, weights)
     config = ''
     if args.to:
         names, config = convert(names, weights, args.to, args.single_scale)
     plain = plain_weights(weights, names)
-    kept_meta = dict(repfusion_mm_version=__version__)
-    for key in ('mmengine_version', 'dataset_meta'):
-        if key in meta and is_plain(meta[key]):
-            kept_meta[key] = meta[key]
-    save(args.out, plain, kept_meta)
-    report(args, weights, names, [*rest, *(set(meta) - set(kept_meta))],
-           config)
-
-
-def save(out, weights, meta=None):
-    """A checkpoint of MMEngine's, or without meta a bare state dict."""
-    os.makedirs(osp.dirname(osp.abspath(out)), exist_ok=True)
-    if out.endswith('.safetensors'):
-        write_safetensors(weights, out, {
-            key: value for key, value in (meta or {}).items()
-            if isinstance(value, str)})
-    else:
-        torch.save(weights if meta is None else
-                   dict(meta=meta, state_dict=weights), out)
+    kept = write_plain(plain, args.out, meta)
+    report(args, weights, names, [*rest, *(set(meta) - set(kept))], config)
 
 
 def publish_plain(args, names, weights):
@@ -171,8 +151,8 @@ def publish_plain(args, names, weights):
         model = convert_to_plain(backbone_weights(weights), args.to)
     except ValueError as error:
         raise ValueError(f'cannot be converted to {args.to}: {error}')
-    save(args.out, {key: value.contiguous()
-                    for key, value in model.weights.items()})
+    write_plain({key: value.contiguous()
+                 for key, value in model.weights.items()}, args.out)
     print(f'{args.out}: {osp.getsize(args.out) / 1e6:.1f} MB, '
           f'{args.to}\'s {model.name} without its classifier, {model.head}. '
           'Its weights are all there.\n'

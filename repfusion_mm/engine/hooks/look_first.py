@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from rich.progress import track
 
-from repfusion_mm.analysis.look import Look, look
+from repfusion_mm.analysis.look import Look, even_times, look
 from repfusion_mm.analysis.looked_images import (
     LookedImages,
     can_be_held_out,
@@ -101,8 +101,7 @@ def _timesteps(model) -> List[int]:
     end = max((high for _, high in model.time_sampler.ranges),
               default=model.teacher.num_timesteps)
     if not model.teacher.looks_once:
-        number = min(TIMES, end)
-        return [(2 * i + 1) * end // (2 * number) for i in range(number)]
+        return even_times(end, TIMES)
     stored = sorted(t for t in model.teacher.timesteps if t < end)
     if not stored:
         raise ValueError(
