@@ -151,7 +151,8 @@ def print_table(rows):
     several = len({row.get('tap') for row in rows}) > 1
     neighbours = 'knn' in rows[0]
     table = Table(*[Column('tap', no_wrap=True)] * several, 't',
-                  'accuracy, %', 'standard error', *['nearest neighbours, %'] * neighbours)
+                  'accuracy, %', 'standard error',
+                  *['nearest neighbours, %'] * neighbours)
     for row in rows:
         table.add_row(
             *[row.get('tap')] * several, str(row['t']),
