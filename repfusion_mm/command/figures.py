@@ -33,13 +33,10 @@ def draw_look(axes: Any, choice: dict) -> None:
     """What each time step is worth, at each tap."""
     for tap, look in choice['taps'].items():
         chosen = tap == choice['tap']
-        by_labels = 'score' in look
-        axes.plot(look['t'], [100 * x for x in look['score']] if by_labels
-                  else look['smoothed'], marker='.', label=tap,
-                  lw=2 if chosen else 0.8, color=GREEN if chosen else None)
+        axes.plot(look['t'], look['smoothed'], marker='.', label=tap,
+                  lw=2.5 if chosen else 0.8, color=GREEN if chosen else None)
     axes.axvline(choice['t'], color=GREY, ls='--')
-    axes.set(xlabel='time step t', ylabel='right, % of left-out images'
-             if by_labels else f'worth, by {choice["rewarded"]}')
+    axes.set(xlabel='time step t', ylabel=f'worth, by {choice["rewarded"]}')
     if len(choice['taps']) > 1:
         axes.legend(fontsize='x-small')
 
@@ -71,7 +68,8 @@ def draw_comparison(axes: Any, rows: List[dict], names: dict) -> None:
     for place, row in enumerate(rows):
         axes.annotate(f' {row["accuracy"]:.1f}', (row['accuracy'], place),
                       va='center')
-    axes.set(xlabel='held-out images named rightly, %')
+    axes.set(xlabel='held-out images named rightly, %', xlim=(
+        0, 1.2 * max(row['accuracy'] for row in rows) + 1))
 
 
 def read_losses(work_dir: str) -> List[tuple]:

@@ -30,11 +30,13 @@ def next_steps(plan: Plan) -> List[Tuple[str, str]]:
     """
     file = plan.path('backbone.pth')
     backbone, width = student_config(plan)
+    if '.' not in backbone['type']:
+        backbone['type'] = f'mmpretrain.{backbone["type"]}'
     lines = ''.join(f'        {key}={value!r},\n'
                     for key, value in backbone.items())
     steps = [(
-        'In any config of mmpretrain, and as the backbone of mmseg, mmdet '
-        'and mmpose (images as mean 127.5, std 127.5, RGB):',
+        'In a config of mmpretrain or, for the last feature map, of mmseg, '
+        'mmdet and mmpose (images: RGB, mean 127.5, std 127.5):',
         'model = dict(\n    backbone=dict(\n' + lines +
         '        init_cfg=dict(\n            type=\'Pretrained\',\n'
         f'            checkpoint={file!r},\n'

@@ -124,9 +124,10 @@ def _comparison(plan: Plan, rows: List[dict]) -> str:
 
 def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
     by_labels = choice['rewarded'] == 'labels'
-    why = 'What a linear regression reads of the labels of images that it ' \
-        'was not fitted to, from the diffusion model\'s features.' \
-        if by_labels else \
+    why = 'The log-probability that a linear regression on the diffusion ' \
+        'model\'s features gives to the right class of an image that it was ' \
+        f'not fitted to; at the best {_right_there(choice):.0f} % are named ' \
+        'rightly.' if by_labels else \
         'Without labels: the share of high frequencies in the features.' \
         if choice['rewarded'] == 'frequency' else \
         'Without labels: how well an image\'s other view is found.'
@@ -167,6 +168,12 @@ def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
             newest_picture(plan.path('dpm'), 'dpm_samples'),
             'Drawn from noise: what the teacher has learned without a label.'))
     return figures
+
+
+def _right_there(choice: dict) -> float:
+    """Percent of left-out images, at the chosen tap and time step."""
+    look = choice['taps'][choice['tap']]
+    return 100 * look['score'][look['t'].index(choice['t'])]
 
 
 def _taken(plan: Plan, stages: Dict[str, dict]) -> List[tuple]:

@@ -99,8 +99,8 @@ def distill(data: str,
         SystemExit: If it was stopped within a training.
     """
     guard_mmengine()
-    # an initialisation is logged line by line
-    MMLogger.get_instance('mmengine').setLevel('WARNING')
+    # what is only timed is logged line by line, too
+    MMLogger.get_instance('mmengine').setLevel('ERROR')
     name = osp.splitext(osp.basename(osp.abspath(data)))[0]
     plan = make_plan(Plan(
         data=osp.abspath(data), student=student,
