@@ -109,3 +109,30 @@ def test_errors(teacher, preprocessing, key, samples, tmp_path):
     with pytest.raises(ValueError, match='shuffle=False'):
         probed_split(teacher, Endless(), preprocessing, TIMES,
                      str(tmp_path / 'other'), key)
+
+
+def test_landmarks(teacher, preprocessing, key, tmp_path):
+    mmpose = pytest.importorskip('mmpose.structures')
+    from mmengine.structures import InstanceData
+
+    from repfusion_mm.analysis.dense_probe import dense_probe_over_time
+    places = torch.randint(0, 8, (40, 2))
+    pixels = torch.zeros(40, 3, 16, 16, dtype=torch.uint8)
+    data = []
+    for image, (x, y) in zip(pixels, places):
+        image[:, 2 * y:2 * y + 2, 2 * x:2 * x + 2] = 255
+        data.append(mmpose.PoseDataSample(gt_instances=InstanceData(
+            transformed_keypoints=np.array([[[2 * x + .5, 2 * y + .5]]],
+                                           'float32'),
+            keypoints_visible=np.ones((1, 1), 'float32'))))
+    splits = [probed_split(teacher, loader(pixels[part], data[part]),
+                           preprocessing, TIMES, str(tmp_path / str(number)),
+                           key) for number, part in enumerate(
+                               (slice(24), slice(24, None)))]
+    targets = [one.targets() for one in splits]
+    assert targets[0].kind == 'keypoint' and targets[0].grid == (8, 8)
+    rows = dense_probe_over_time(*(
+        (one.features.of('conv_in', one.images), what)
+        for one, what in zip(splits, targets)))
+    # a convolution shows where the white spot is
+    assert all(row['accuracy'] > 90 for row in rows)

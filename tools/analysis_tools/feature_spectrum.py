@@ -75,31 +75,33 @@ def main(argv=None):
 
 
 def plot(rows, path):
-    """Rank over t at each tap, and the spectra at the last one."""
+    """Both ranks over t at each tap, and the spectra at the last one."""
     from matplotlib import colormaps
-    figure = new_figure(9, 3.5)
-    ranks, spectra = figure.subplots(1, 2)
+    figure = new_figure(12, 3.8)
+    *ranks, spectra = figure.subplots(1, 3)
     taps = list(dict.fromkeys(row['tap'] for row in rows))
-    for tap in taps:
-        own = [row for row in rows if row['tap'] == tap]
-        ranks.errorbar([row['t'] for row in own],
-                       [row['centred_rank'] for row in own],
-                       [row['centred_rank_std'] or 0 for row in own],
-                       marker='.', capsize=2,
-                       label=f'{tap}, {own[0]["channels"]} channels')
-    ranks.set(xlabel='time step t', ylim=(0, None),
-              ylabel=f'effective rank, {rows[0]["images"]} images')
-    ranks.legend(fontsize='x-small')
+    for axes, key, label in zip(ranks, ('rank', 'centred_rank'), (
+            'RankMe', 'RankMe, minus the mean')):
+        for tap in taps:
+            own = [row for row in rows if row['tap'] == tap]
+            axes.errorbar([row['t'] for row in own],
+                          [row[key] for row in own],
+                          [row[f'{key}_std'] or 0 for row in own], marker='.',
+                          capsize=2,
+                          label=f'{tap}, {own[0]["channels"]} channels')
+        axes.set(xlabel='time step t', ylim=(0, None),
+                 ylabel=f'{label}, {rows[0]["images"]} images')
+    figure.legend(*ranks[0].get_legend_handles_labels(), fontsize='x-small',
+                  loc='outside lower left', ncols=4)
     for row in own:
         spectra.semilogy(range(1, 1 + len(row['singular_values'])),
                          row['singular_values'], linewidth=1,
                          color=colormaps['viridis'](row['t'] / max(
                              own[-1]['t'], 1)), label=f't = {row["t"]}')
-    least = min(max(row['singular_values']) for row in own)
-    spectra.set(xlabel='singular value', ylabel='share of their sum',
-                title=tap, ylim=(1e-5 * least, None))
+    spectra.set(xlabel='singular value, minus the mean',
+                ylabel='share of their sum', title=tap, ylim=(1e-4, 1))
     spectra.legend(fontsize='xx-small', ncols=2)
-    save_figure(figure, path)
+    save_figure(figure, path, 110)
 
 
 def print_table(rows):

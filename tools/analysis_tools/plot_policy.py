@@ -89,6 +89,10 @@ def main(argv=None):
     out = args.out or str(folder / 'policy')
     order = np.argsort([row['mean_t'] for row in rows], kind='stable')
     few = order[:args.show], order[::-1][:args.show]
+    if rows[order[-1]]['mean_t'] - rows[order[0]]['mean_t'] < 1:
+        Console().print('The policy draws the same t for all these images: '
+                        'those of the smallest and the largest differ by '
+                        'less than a time step.')
     mmengine.dump(dict(
         checkpoint=osp.basename(checkpoint), look=looked, steps=steps,
         classes=classes, images=rows), out + '.json')
@@ -127,7 +131,10 @@ def plot(steps, classes, end, path):
             one[error] or 0 for one in classes], fmt='o', capsize=3)
         axes.set_xticks(range(len(names)), names, rotation=60, fontsize=7)
         axes.set(ylabel=label)
-    save_figure(figure, path)
+    low, high = times.get_ylim()
+    if high - low < 10:  # differences of less than a time step are none
+        times.set_ylim((low + high) / 2 - 5, (low + high) / 2 + 5)
+    save_figure(figure, path, 110)
 
 
 def plot_images(images, rows, few, path):

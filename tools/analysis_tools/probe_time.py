@@ -135,7 +135,7 @@ def plot(rows, path):
     else:
         times = list(dict.fromkeys(row['t'] for row in rows))
         figure = new_figure(0.6 * len(times) * len(measures) + 3,
-                            0.35 * len(taps) + 1.2)
+                            max(0.35 * len(taps) + 1.2, 2.8))
         panels = figure.subplots(1, len(measures), squeeze=False,
                                  sharey=True)[0]
         for axes, (key, label) in zip(panels, measures.items()):
