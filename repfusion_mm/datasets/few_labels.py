@@ -32,13 +32,14 @@ class FewLabels(BaseDataset):
     """The labelled or the unlabelled part of a data set of any library.
 
     Some images, drawn by ``seed``, keep their label: ``labels_per_class`` of
-    each class in classification, ``num_labelled`` of all images where an image
-    has no class, as in mmseg and mmpose. The part ``'labelled'`` holds just
-    these; the part ``'unlabelled'`` all others, with the label -1, a mask of
-    nothing but ``ignore_index``, or keypoints of which none is visible. Labels
-    are hidden before the first random transform can see them. The same
-    arguments draw the same images, so that distillation and fine-tuning can be
-    given exactly the same labels.
+    each class in classification and detection, ``num_labelled`` of all images
+    where an image has no class, as in mmseg and mmpose. The part
+    ``'labelled'`` holds just these; the part ``'unlabelled'`` all others, with
+    the label -1, a mask of nothing but ``ignore_index``, keypoints of which
+    none is visible, or no boxes and ``unlabelled=True`` in the meta
+    information. Labels are hidden before the first random transform can see
+    them. The same arguments draw the same images, so that distillation and
+    fine-tuning can be given exactly the same labels.
 
     It is a data set like any other: another image is drawn, from this part,
     where one cannot be read, and all wrappers of the libraries can be put
@@ -47,12 +48,12 @@ class FewLabels(BaseDataset):
     copies of a repeated image are one image to the draw.
 
     Args:
-        dataset (dict or BaseDataset): A data set of mmpretrain, mmseg or
-            mmpose. With ``labels_per_class=0`` its images need no label.
+        dataset (dict or BaseDataset): A data set of mmpretrain, mmseg, mmpose
+            or mmdet. With ``labels_per_class=0`` its images need no label.
         labels_per_class (int, optional): Labelled images of each class, as
-            the data set's ``gt_label`` names it. An image of several classes
-            counts for each of them; one of none is not drawn. Defaults to
-            None.
+            the data set's ``gt_label`` or its boxes name it. An image of
+            several classes counts for each of them; one of none is not drawn.
+            Defaults to None.
         part (str): ``'labelled'`` or ``'unlabelled'``.
         num_labelled (int, optional): Labelled images of the whole data set.
             Defaults to None. With neither, all images are labelled.
@@ -177,13 +178,10 @@ class FewLabels(BaseDataset):
             idx (int): Its index in this part.
 
         Returns:
-            dict: As the data set's; if unlabelled with ``gt_label`` -1, or
-            with ``keypoints_visible`` of zeros. A mask is only named here,
-            ``unlabelled`` beside it, and hidden as soon as it has been
-            loaded.
-
-        Raises:
-            ValueError: If its labels are of a kind that cannot be hidden.
+            dict: As the data set's; if unlabelled with ``gt_label`` -1,
+            without boxes, or with ``keypoints_visible`` of zeros. A mask is
+            only named here, ``unlabelled`` beside it, and hidden as soon as it
+            has been loaded.
         """
         self.full_init()
         info = self._annotation(self._images[idx])

@@ -3,6 +3,8 @@ from typing import Any, Callable, List, Optional
 
 import numpy as np
 
+from ..models.labels.mmdet import is_detection
+
 UNLABELLED = -1
 
 
@@ -11,7 +13,8 @@ def classes_of(info: dict) -> Optional[List[int]]:
 
     Args:
         info (dict): Of a data set of mmpretrain, with ``gt_label``, one class
-            or several or none, or with ``gt_score``, a number for each class.
+            or several or none, or with ``gt_score``, a number for each class;
+            or of mmdet, with boxes in ``instances``.
 
     Returns:
         list[int], optional: Classes; empty if the image is unlabelled already.
@@ -21,9 +24,24 @@ def classes_of(info: dict) -> Optional[List[int]]:
         labels = np.atleast_1d(info['gt_label'])
     elif info.get('gt_score') is not None:
         labels = np.flatnonzero(np.asarray(info['gt_score']) > 0)
+    elif has_boxes(info):
+        labels = np.unique([box['bbox_label'] for box in info['instances']
+                            if not box.get('ignore_flag')]).astype(int)
     else:
         return None
     return [label for label in labels.tolist() if label >= 0]
+
+
+def has_boxes(info: dict) -> bool:
+    """Whether an annotation is one of mmdet, whose boxes may be none.
+
+    Args:
+        info (dict): As ``get_data_info`` of a data set gives it.
+
+    Returns:
+        bool: Whether it is.
+    """
+    return 'instances' in info and 'keypoints_visible' not in info
 
 
 def hide_labels(info: dict, ignore_index: int) -> dict:
@@ -35,20 +53,15 @@ def hide_labels(info: dict, ignore_index: int) -> dict:
 
     Returns:
         dict: The annotation, with ``gt_label`` -1, all-zero
-        ``keypoints_visible`` or, for a mask, ``unlabelled`` and what
-        :func:`hide_mask` does.
-
-    Raises:
-        ValueError: If it has boxes, which would stay.
+        ``keypoints_visible``, no boxes and ``unlabelled``, or, for a mask,
+        ``unlabelled`` and what :func:`hide_mask` does.
     """
     if 'keypoints_visible' in info:
         for key in ('keypoints_visible', 'keypoint_weights'):
             if key in info:
                 info[key] = np.zeros_like(info[key])
-    elif 'instances' in info:
-        raise ValueError(
-            '`dataset` is one of mmdet, whose boxes FewLabels cannot hide; it '
-            'knows classes of images, masks and keypoints')
+    elif has_boxes(info):
+        info.update(instances=[], unlabelled=True)
     elif 'seg_map_path' in info:
         info['unlabelled'] = True
     else:
@@ -59,6 +72,8 @@ def hide_labels(info: dict, ignore_index: int) -> dict:
 
 def hide_mask(results: Any, ignore_index: int) -> Any:
     """Fills a mask in what a pipeline makes of an image, if there is one.
+
+    What mmdet has packed gets ``unlabelled`` into its meta information.
 
     Args:
         results (dict, optional): Of any step of the pipeline.
@@ -75,7 +90,9 @@ def hide_mask(results: Any, ignore_index: int) -> Any:
         dtype = np.result_type(mask.dtype, np.min_scalar_type(ignore_index))
         results['gt_seg_map'] = np.full(mask.shape, ignore_index, dtype)
     sample = results.get('data_samples')
-    if sample is not None and 'gt_sem_seg' in sample:
+    if sample is not None and is_detection(sample):
+        sample.set_metainfo(dict(unlabelled=True))
+    elif sample is not None and 'gt_sem_seg' in sample:
         sample.gt_sem_seg.data.fill_(ignore_index)
     return results
 

@@ -40,11 +40,14 @@ KINDS = {
     'configs/joint/joint-repfusion_bisenetv1-r18_2xb8-160k_celebamask-hq-'
     '448x448.py',
     'configs/joint/joint-repfusion_resnet50_8xb64-60e_wflw-256x256.py',
+    'configs/mmdet/retinanet-r50_repfusion-init_8xb4-1x_coco.py',
+    'configs/joint/joint-repfusion_retinanet-r50_8xb4-1x_coco.py',
 }
 # the demo's have tests of their own; a probe is no training
 PATHS = sorted(
     str(path.relative_to(ROOT))
-    for folder in ('distill', 'dpm', 'joint', 'mmpose', 'mmpretrain', 'mmseg')
+    for folder in ('distill', 'dpm', 'joint', 'mmdet', 'mmpose', 'mmpretrain',
+                   'mmseg')
     for path in ROOT.glob(f'configs/{folder}/*.py')
     if not path.name.startswith('probe'))
 TRANSFORMER = dict(  # widths of thin ones; their blocks are all there
@@ -52,7 +55,8 @@ TRANSFORMER = dict(  # widths of thin ones; their blocks are all there
     num_cross_attention_heads=2, cross_attention_head_dim=8,
     caption_channels=8, joint_attention_dim=24, caption_projection_dim=16,
     pooled_projection_dim=10)
-METRICS = dict(mmpretrain='accuracy/top1', mmseg='mIoU', mmpose='NME')
+METRICS = dict(mmpretrain='accuracy/top1', mmseg='mIoU', mmpose='NME',
+               mmdet='coco/bbox_mAP')
 FLAGS = dict(num_channels=32, num_res_blocks=1, num_head_channels=16)
 RNG = np.random.default_rng(0)
 
@@ -131,6 +135,22 @@ def write_wflw(folder):
                     for i in some],
             annotations=[people[i] for i in some],
             categories=[dict(id=1, name='person')])))
+
+
+def write_coco(folder):
+    (folder / 'annotations').mkdir(parents=True)
+    for split, count in (('train2017', 4), ('val2017', 2)):
+        images(folder / split, [f'{i}.jpg' for i in range(count)], (96, 128))
+        boxes = [dict(id=i, image_id=i // 2, category_id=1 + i % 2, iscrowd=0,
+                      bbox=[8 + 4 * i, 10, 60, 40], area=2400)
+                 for i in range(2 * count)]
+        names = ['person', 'bicycle']
+        (folder / f'annotations/instances_{split}.json').write_text(
+            json.dumps(dict(
+                images=[dict(id=i, file_name=f'{i}.jpg', width=128, height=96)
+                        for i in range(count)], annotations=boxes,
+                categories=[dict(id=i + 1, name=name)
+                            for i, name in enumerate(names)])))
 
 
 def thin(denoiser):
@@ -238,6 +258,7 @@ def sandbox(tmp_path_factory):
         write_pipeline(folder / 'pipelines', name)
     write_celebamask_hq(data / 'celebamask_hq')
     write_wflw(data / 'wflw')
+    write_coco(data / 'coco')
     write_denoiser(folder / 'denoiser', 'unet_32px_cifar10')
     write_denoiser(folder / 'celebahq', 'unet_256px_celebahq')
     return folder
@@ -277,7 +298,7 @@ def student(cfg):
 
 def shrink(cfg, work_dir):
     """Two steps of four images, or two large ones, and a small teacher."""
-    faces = 'celeba' in cfg.filename or 'wflw' in cfg.filename
+    faces = any(name in cfg.filename for name in ('celeba', 'wflw', 'coco'))
     by_epoch = cfg.train_cfg.by_epoch
     steps = dict(max_epochs=1, val_interval=1) if by_epoch else \
         dict(max_iters=2, val_interval=2)
@@ -292,6 +313,9 @@ def shrink(cfg, work_dir):
             cfg[f'{split}_dataloader'].update(
                 batch_size=2 if faces else 4, num_workers=0,
                 persistent_workers=False)
+            for step in cfg[f'{split}_dataloader'].dataset.get('pipeline', ()):
+                if step.get('scale') == (1333, 800):  # of COCO
+                    step.scale = (160, 96)
     teacher = cfg.model.get('teacher', dict(type=''))
     if 'bank' in teacher:
         teacher.bank = str(work_dir / 'bank')
@@ -336,7 +360,7 @@ def test_two_steps(sandbox, monkeypatch, tmp_path, path):
     monkeypatch.chdir(sandbox)
     cfg = Config.fromfile(path)
     scope = cfg.get('backbone', {}).get('type', '').split('.')[0]
-    for name in {'mmseg', 'mmpose'} & {cfg.default_scope, scope}:
+    for name in {'mmseg', 'mmpose', 'mmdet'} & {cfg.default_scope, scope}:
         pytest.importorskip(name)
     if 'cifar' in path:
         from mmpretrain.datasets import CIFAR10

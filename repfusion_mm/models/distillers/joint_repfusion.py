@@ -19,12 +19,13 @@ from .task_losses import check_task_labels, task_losses
 
 @MODELS.register_module()
 class JointRepFusion(Distiller):
-    """A model of mmpretrain, mmseg or mmpose, distilled while it is trained.
+    """A model of mmpretrain, mmseg, mmpose or mmdet, distilled in training.
 
     Its losses are the task's own and the distillation's. Samples without a
     label are distilled, and kept away from the task's losses: label -1 in
     mmpretrain, a mask of nothing but ``decode_head.ignore_index`` in mmseg,
-    keypoint weights that are all zero in mmpose. The losses are then what
+    keypoint weights that are all zero in mmpose, ``unlabelled=True`` in the
+    meta information in mmdet. The losses are then what
     they would be of the labelled images alone; batch norms, the heads' too,
     see all of them. Mixup and the like mix labelled images with each other.
     To predict it is the task model, and needs no teacher. Where stock code

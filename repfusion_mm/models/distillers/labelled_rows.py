@@ -12,6 +12,7 @@ OF_FORWARD = dict(
     mmseg=('BaseDecodeHead.loss', 'BaseCascadeDecodeHead.loss'),
     mmpretrain=('ClsHead.loss', 'MultiLabelClsHead.loss',
                 'EfficientFormerClsHead.loss'),
+    mmdet=('BaseDenseHead.loss', ),
     # not those that look for several people in an image
     mmpose=('HeatmapHead.loss', 'CPMHead.loss', 'MSPNHead.loss',
             'SimCCHead.loss', 'RTMCCHead.loss', 'RTMWHead.loss',

@@ -1,5 +1,5 @@
 """What a task's heads say about its labels."""
-from typing import Any, List, Optional
+from typing import Any, Dict, List, Optional
 
 from torch import nn
 
@@ -57,6 +57,23 @@ def mask_classes_of(task: nn.Module) -> Optional[int]:
     if getattr(head, 'out_channels', None) == 1:
         return 2
     return getattr(head, 'num_classes', None)
+
+
+def box_classes_of(task: nn.Module) -> Dict[str, int]:
+    """How many classes the boxes of a detector may be of.
+
+    Args:
+        task (nn.Module): Of any library.
+
+    Returns:
+        dict[str, int]: By the path of the head that knows them, those of a
+        cascade one by one; empty for another task.
+    """
+    if not hasattr(task, 'bbox_head') and not hasattr(task, 'roi_head'):
+        return {}
+    return {path: head.num_classes for path, head in task.named_modules()
+            if path.split('.')[0] in ('bbox_head', 'roi_head')
+            and isinstance(getattr(head, 'num_classes', None), int)}
 
 
 def _decode_head(task: nn.Module) -> Optional[nn.Module]:

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 
 from ..labels import any_label, check_masks, labelled_mask
 from ..labels.checks import check_classes, file_of
+from ..labels.mmdet import check_boxes
 from ..utils.all_processes import sum_of_all
 from .kept_buffers import kept_buffers
 from .labelled_rows import heads_see_batch, only_rows, replaced, take_rows
-from .task_heads import ignore_index_of, mask_classes_of
+from .task_heads import box_classes_of, ignore_index_of, mask_classes_of
 
 
 def task_losses(task: nn.Module, inputs: Tensor, features: Any,
@@ -48,7 +49,7 @@ def task_losses(task: nn.Module, inputs: Tensor, features: Any,
 
 
 def check_task_labels(task: nn.Module, data_samples: Sequence) -> None:
-    """Refuse masks of a segmentor, or labels of a classifier, of no class.
+    """Refuse masks, boxes or labels of no class.
 
     Args:
         task (nn.Module): Of any library; one of neither kind passes.
@@ -61,6 +62,9 @@ def check_task_labels(task: nn.Module, data_samples: Sequence) -> None:
     if num_classes is not None:
         check_masks(data_samples, num_classes, ignore_index_of(task),
                     key='task.decode_head')
+    for key, number in box_classes_of(task).items():
+        for sample in data_samples:
+            check_boxes(sample, number, f'task.{key}')
     num_classes = getattr(getattr(task, 'head', None), 'num_classes', None)
     if not isinstance(num_classes, int):
         return

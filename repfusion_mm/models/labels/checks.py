@@ -9,16 +9,20 @@ UNLABELLED_PIXEL = 255  # mmseg's default; a head may have another
 
 
 def check_classes(labels: Tensor, num_classes: int, key: str = 'reward',
-                  owner: str = '') -> None:
+                  owner: str = '', name: str = 'gt_label',
+                  least: int = -1) -> None:
     """Refuse class indices that are no class; those on a GPU pass.
 
     Args:
-        labels (Tensor): Of any shape, -1 where a sample is unlabelled.
+        labels (Tensor): Of any shape.
         num_classes (int): As in what reads them.
         key (str): The config key of that, for the error message. Defaults to
             ``'reward'``.
         owner (str): What to call the image, for the error message. Defaults
             to ``''``.
+        name (str): What to call the labels. Defaults to ``'gt_label'``.
+        least (int): The least of them that is let pass: -1 where it says that
+            a sample is unlabelled. Defaults to -1.
 
     Raises:
         ValueError: If there is another index.
@@ -26,13 +30,13 @@ def check_classes(labels: Tensor, num_classes: int, key: str = 'reward',
     # a GPU would have to be waited for; there `check_dataset` has looked
     if labels.device.type != 'cpu':
         return
-    wrong = labels[(labels < -1) | (labels >= num_classes)]
+    wrong = labels[(labels < least) | (labels >= num_classes)]
     if len(wrong):
         raise ValueError(
-            f'`gt_label` {"of " + owner + " " if owner else ""}is '
+            f'`{name}` {"of " + owner + " " if owner else ""}is '
             f'{int(wrong[0])}, but `{key}.num_classes` is {num_classes}: '
-            f'expected 0 to {num_classes - 1}, or -1 where the '
-            'image is unlabelled')
+            f'expected 0 to {num_classes - 1}' + (
+                ', or -1 where the image is unlabelled' if least else ''))
 
 
 def check_masks(data_samples: Sequence,

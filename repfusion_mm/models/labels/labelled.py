@@ -4,7 +4,7 @@ from typing import Any, List, Sequence
 import torch
 from torch import Tensor
 
-from . import mmpose, mmpretrain, mmseg
+from . import mmdet, mmpose, mmpretrain, mmseg
 from .checks import UNLABELLED_PIXEL
 
 
@@ -17,13 +17,15 @@ def labelled_mask(data_samples: Sequence,
     ``gt_label`` is a label: it says that none of the classes applies. One of
     mmseg is not where its mask is nothing but the ignored index, and one of
     mmpose not where its keypoint weights are all zero, or, where the codec
-    makes none, the visibility of its keypoints.
+    makes none, the visibility of its keypoints. One of mmdet is not where its
+    meta information has ``unlabelled=True``: without boxes alone it says that
+    there is nothing in the image.
 
     Args:
         data_samples (Sequence): mmpretrain's, each with a ``gt_label`` of any
             length, a ``gt_score``, or both; mmseg's, with a ``gt_sem_seg``;
-            or mmpose's, with ``gt_instance_labels.keypoint_weights`` or
-            ``gt_instances.keypoints_visible``.
+            mmpose's, with ``gt_instance_labels.keypoint_weights`` or
+            ``gt_instances.keypoints_visible``; or mmdet's.
         ignore_index (int): What unlabelled pixels of a mask hold, as in
             ``decode_head.ignore_index``. Defaults to 255.
 
@@ -35,7 +37,9 @@ def labelled_mask(data_samples: Sequence,
     """
     marks: List[Any] = []
     for sample in data_samples:
-        one = mmseg.mark(sample, ignore_index)
+        one = mmdet.mark(sample)
+        if one is None:
+            one = mmseg.mark(sample, ignore_index)
         marks.append(mmpose.mark(sample) if one is None else one)
     rest = [sample for sample, one in zip(data_samples, marks) if one is None]
     if rest:
@@ -78,8 +82,10 @@ def any_label(sample: Any, ignore_index: int = UNLABELLED_PIXEL) -> Any:
         ignore_index (int): As in :func:`labelled_mask`.
 
     Returns:
-        BaseDataElement: A copy; the sample stays as it is.
+        BaseDataElement: A copy, or the sample itself, which stays as it is.
     """
+    if mmdet.is_detection(sample):
+        return sample  # of nothing in it all detectors learn
     if sample.get('gt_sem_seg') is not None:
         return mmseg.any_mask(sample, ignore_index)
     if type(sample).__name__ == 'PoseDataSample':
