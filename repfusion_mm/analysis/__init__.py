@@ -1,3 +1,3 @@
-from .linear_probe import pooled_features, probe_over_time
+from .linear_probe import probe_over_time
 
-__all__ = ['pooled_features', 'probe_over_time']
+__all__ = ['probe_over_time']

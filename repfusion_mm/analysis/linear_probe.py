@@ -1,74 +1,9 @@
 """How much of the class can be read from z(t), over t."""
-from typing import (
-    Any,
-    Callable,
-    Dict,
-    Iterable,
-    List,
-    Mapping,
-    Optional,
-    Sequence,
-    Tuple,
-)
+from typing import Callable, List, Mapping, Optional, Tuple
 
 import numpy as np
-import torch
-
-from repfusion_mm.models.labels import class_labels, labelled_mask
-from repfusion_mm.models.utils.raw_images import build_raw_image
 
 from .feature_quality import knn_predictions
-
-
-@torch.no_grad()
-def pooled_features(teacher: Any,
-                    dataloader: Iterable[dict],
-                    data_preprocessor: Any,
-                    timesteps: Sequence[int],
-                    tap: Optional[str] = None,
-                    channel_order: str = 'rgb',
-                    raw_image: Optional[dict] = None
-                    ) -> Tuple[Dict[int, np.ndarray], np.ndarray]:
-    """Globally pooled teacher features of a labelled data set.
-
-    Args:
-        teacher (nn.Module): With its weights.
-        dataloader (Iterable[dict]): Batches as the Runner has them, with
-            ``gt_label``; images without a label are left out.
-        data_preprocessor (nn.Module): Of the batches.
-        timesteps (Sequence[int]): The time steps.
-        tap (str, optional): Defaults to the teacher's first one.
-        channel_order (str): As in :class:`RepFusion`. Defaults to ``'rgb'``.
-        raw_image (dict, optional): Likewise. Defaults to None.
-
-    Returns:
-        tuple: Features (N, C) by time step, and the labels (N,).
-    """
-    tap = tap or next(iter(teacher.feature_shapes))
-    if not 0 <= min(timesteps) <= max(timesteps) < teacher.num_timesteps:
-        raise ValueError(f'`timesteps` is {list(timesteps)}, but the teacher '
-                         f'knows 0 to {teacher.num_timesteps - 1}')
-    to_raw = build_raw_image(raw_image, channel_order).to(
-        data_preprocessor.device)
-    features: Dict[int, list] = {t: [] for t in timesteps}
-    labels = []
-    for batch in dataloader:
-        batch = data_preprocessor(batch)
-        images = to_raw(batch['inputs'], data_preprocessor)
-        batch_labels = class_labels(batch['data_samples'])
-        known = labelled_mask(batch['data_samples'])
-        if not known.any():
-            continue
-        labels.append(batch_labels[known].cpu().numpy())
-        for t in timesteps:
-            steps = torch.full((int(known.sum()), ), t, dtype=torch.long,
-                               device=images.device)
-            z = teacher(images[known], steps)[tap]
-            features[t].append(z.flatten(2).mean(2).cpu().numpy())
-    if not labels:
-        raise ValueError('no image of the data set has a label to probe for')
-    return ({t: np.concatenate(chunks) for t, chunks in features.items()},
-            np.concatenate(labels))
 
 
 def probe_over_time(train: Tuple[Mapping[int, np.ndarray], np.ndarray],
@@ -83,8 +18,8 @@ def probe_over_time(train: Tuple[Mapping[int, np.ndarray], np.ndarray],
     class of the :func:`knn_predictions`, both from scikit-learn.
 
     Args:
-        train (tuple): Features by time step and labels, as
-            :func:`pooled_features` gives them.
+        train (tuple): Pooled features by time step, (N, C), and labels,
+            (N,).
         test (tuple): Likewise, to be predicted.
         labels_per_class (int, optional): The probe is trained on so many
             images of each class, others for each seed but the same for each

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-import torch
 from sklearn.linear_model import LogisticRegression
 
-from repfusion_mm.analysis import pooled_features, probe_over_time
+from repfusion_mm.analysis import probe_over_time
 
 
 def blobs(n, spread, seed):
@@ -13,39 +12,6 @@ def blobs(n, spread, seed):
     centres = np.array([[0, 0], [10, 0], [0, 300]])
     told = centres[labels] + rng.normal(0, spread, (n, 2)) * [1, 30]
     return {0: rng.normal(size=(n, 2)), 5: told}, labels
-
-
-def test_pooled_features(build, pipeline_folder, complete, samples):
-    teacher = build(dict(type='repfusion_mm.UNetTeacher',
-                         pretrained=pipeline_folder,
-                         taps=['conv_in', 'mid_block']))
-    teacher.init_weights()
-    preprocessor = build(dict(
-        type='mmpretrain.ClsDataPreprocessor', mean=[120.] * 3,
-        std=[50.] * 3))
-    pixels = torch.randint(0, 256, (6, 3, 16, 16), dtype=torch.uint8)
-    labels = [4, -1, 0, -1, -1, 2]
-    batches = [dict(inputs=list(pixels[i:i + 2]),
-                    data_samples=samples(labels[i:i + 2]))
-               for i in (0, 2, 4)]
-    features, found = pooled_features(
-        teacher, batches, preprocessor, [3, 700], 'mid_block',
-        channel_order='bgr')
-    assert found.tolist() == [4, 0, 2]
-    known = pixels[[0, 2, 5]].flip(1) / 127.5 - 1
-    for t in (3, 700):
-        wanted = complete(known, torch.full((3, ), t), ['mid_block'])
-        np.testing.assert_allclose(
-            features[t], wanted['mid_block'].mean((2, 3)), rtol=1e-3,
-            atol=1e-4)
-    first, _ = pooled_features(teacher, batches, preprocessor, [3])
-    assert first[3].shape == (3, 16)  # of the first tap
-    with pytest.raises(ValueError, match='1000.*knows 0 to 999'):
-        pooled_features(teacher, batches, preprocessor, [3, 1000])
-    with pytest.raises(ValueError, match='no image'):
-        pooled_features(teacher, [dict(inputs=list(pixels),
-                                       data_samples=samples([-1] * 6))],
-                        preprocessor, [3])
 
 
 def test_probe():
