@@ -45,7 +45,7 @@ def commands_of(text, document=''):
         # <a name> stands for something, and is one word
         line = re.sub(r'<[^<>]*>', 'NAME', line)
         words = tuple(word for word in shlex.split(line, comments=True)
-                      if not re.fullmatch(r'[A-Z_]+=\S*', word))
+                      if not re.fullmatch(r'[A-Z_]+=\S*|\.\.\.', word))
         if words:
             found.append(Command(document, words))
     return found

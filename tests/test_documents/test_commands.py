@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from repfusion_mm.__main__ import parse_args
+
 from .commands import all_commands, commands_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,18 +46,23 @@ def test_command(command, tool, monkeypatch):
     elif program == 'bash':
         subprocess.run(['bash', '-n', arguments[0]], check=True)
     elif program == 'repfusion':
-        importlib.import_module('repfusion_mm.command').parse_args(arguments)
+        parse_args(arguments)
     elif program == 'python' and arguments[0] == '-m':
         find_parser(arguments[1])(arguments[2:])
     elif program == 'python':
         name = Path(arguments[0]).relative_to('tools').with_suffix('')
-        tool(name.as_posix()).parse_args(arguments[1:])
+        if name.as_posix() == 'distill':  # the same as repfusion
+            parse_args(['distill', *arguments[1:] or ['DATA']])
+        else:
+            tool(name.as_posix()).parse_args(arguments[1:])
     else:
         assert program in OTHERS
 
 
 def find_parser(module):
     """What parses the arguments of ``python -m`` this module."""
+    if module == 'repfusion_mm':
+        return parse_args
     if not module.startswith('benchmarks.'):
         assert importlib.util.find_spec(module) is not None
         return list
