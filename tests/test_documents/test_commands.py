@@ -52,7 +52,7 @@ def test_command(command, tool, monkeypatch):
     elif program == 'python':
         name = Path(arguments[0]).relative_to('tools').with_suffix('')
         if name.as_posix() == 'distill':  # the same as repfusion
-            parse_args(['distill', *arguments[1:] or ['DATA']])
+            parse_args(['distill', *(arguments[1:] or ['DATA'])])
         else:
             tool(name.as_posix()).parse_args(arguments[1:])
     else:
