@@ -8,6 +8,7 @@ from .plan import LISTS, Plan
 from .rules import LEAST_EPOCHS, batch_size
 from .students import find_student
 
+SETTLED = 200  # steps, of batch norms; with 46 a ShuffleNetV2's had not
 TITLES = dict(
     dpm='diffusion model of your images', choice='look for tap and time step',
     distill='distillation into the student',
@@ -60,6 +61,12 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
         console.print(
             f'[yellow]--epochs {plan.epochs:g} is little: 1.3 epochs did not '
             'pay on CIFAR-10, 5 and more did.')
+    if plan.steps.get('distilled', SETTLED) < SETTLED:
+        console.print(
+            f'[yellow]{plan.steps["distilled"]} steps of a classifier are '
+            'few: batch norms that have not settled may name every image '
+            'alike, and the comparison then says nothing. More --epochs '
+            'help.')
     epochs = plan.steps['distill'] * batch_size(plan.images) / plan.images
     console.print(
         f'About {in_words(seconds)} to go, {plan.megabytes:,} MB on the disk; '

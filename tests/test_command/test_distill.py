@@ -43,6 +43,7 @@ def same(one, other):
         assert torch.equal(value, other[name]), name
 
 
+@pytest.mark.slow
 def test_with_a_teacher(options, tmp_path, capsys, tool, monkeypatch):
     """A backbone, a page, and a config that runs as it is."""
     result = distill(**options)
@@ -72,6 +73,7 @@ def test_with_a_teacher(options, tmp_path, capsys, tool, monkeypatch):
         if name.startswith('backbone.')})
 
 
+@pytest.mark.slow
 def test_ctrl_c(options, tmp_path, press_ctrl_c, monkeypatch):
     """What was stopped ends as what was not, and no stage is repeated."""
     whole = distill(**options, out=str(tmp_path / 'whole'))

@@ -21,6 +21,7 @@ def weights(path):
     return torch.load(path, weights_only=False)['state_dict']
 
 
+@pytest.mark.slow
 def test_goes_on_as_if_nothing_had_happened(config, tmp_path, capsys,
                                             press_ctrl_c):
     whole = train(config(), str(tmp_path / 'whole'), 'whole')
