@@ -27,8 +27,8 @@ from repfusion_mm.analysis.studied import (
     study_images,
     study_student,
 )
+from repfusion_mm.analysis.tool_options import add_device, chosen_device
 from repfusion_mm.arguments.options import count
-from repfusion_mm.arguments.tool_options import add_device, chosen_device
 
 
 def parse_args(argv=None):

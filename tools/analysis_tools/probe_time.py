@@ -28,12 +28,12 @@ from repfusion_mm.analysis.studied import (
     study_times,
     teacher_config,
 )
-from repfusion_mm.arguments.options import count
-from repfusion_mm.arguments.tool_options import (
+from repfusion_mm.analysis.tool_options import (
     add_config,
     chosen_device,
     read_config,
 )
+from repfusion_mm.arguments.options import count
 from repfusion_mm.engine.launch import pin_for_gpus_only
 
 

@@ -17,8 +17,8 @@ from rich.table import Table
 
 from repfusion_mm.analysis.denoising_strip import denoising_strip
 from repfusion_mm.analysis.figures import image_rows, new_figure, save_figure
+from repfusion_mm.analysis.tool_options import add_device, chosen_device
 from repfusion_mm.arguments.options import count
-from repfusion_mm.arguments.tool_options import add_device, chosen_device
 from repfusion_mm.models.dpm import DPM
 from repfusion_mm.models.dpm.sample_grid import sample_grid
 from repfusion_mm.models.teachers.diffusion.sources.unet2d import (

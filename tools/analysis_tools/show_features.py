@@ -25,12 +25,12 @@ from repfusion_mm.analysis.studied import (
     study_teacher,
     study_times,
 )
-from repfusion_mm.arguments.options import count
-from repfusion_mm.arguments.tool_options import (
+from repfusion_mm.analysis.tool_options import (
     add_config,
     chosen_device,
     read_config,
 )
+from repfusion_mm.arguments.options import count
 
 
 def parse_args(argv=None):
