@@ -138,13 +138,16 @@ def write_wflw(folder):
 
 
 def write_coco(folder):
+    if importlib.util.find_spec('mmdet') is None:
+        return
+    from mmdet.datasets import CocoDataset
+    names = CocoDataset.METAINFO['classes']
     (folder / 'annotations').mkdir(parents=True)
     for split, count in (('train2017', 4), ('val2017', 2)):
         images(folder / split, [f'{i}.jpg' for i in range(count)], (96, 128))
         boxes = [dict(id=i, image_id=i // 2, category_id=1 + i % 2, iscrowd=0,
                       bbox=[8 + 4 * i, 10, 60, 40], area=2400)
                  for i in range(2 * count)]
-        names = ['person', 'bicycle']
         (folder / f'annotations/instances_{split}.json').write_text(
             json.dumps(dict(
                 images=[dict(id=i, file_name=f'{i}.jpg', width=128, height=96)
