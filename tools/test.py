@@ -77,6 +77,10 @@ def merge_args(cfg, args):
             hook.draw = True
             if args.show_dir is not None:
                 cfg.visualizer.save_dir = args.show_dir
+        elif cfg.get('default_scope') == 'mmdet':
+            hook.draw = True
+            if args.show_dir is not None:  # it would put it into the work dir
+                hook.test_out_dir = osp.abspath(args.show_dir)
         else:
             hook.enable = True
             if args.show_dir is not None:

@@ -1,4 +1,5 @@
-# Stage 1 and 2 in one run on COCO: RetinaNet's ResNet-50 distilled at a fixed t.
+# Both stages in one run on COCO: RetinaNet's ResNet-50 distilled at one t.
+# Taps and t: see configs/distill/repfusion-ddpm-seg_resnet50_256px_folder.py.
 _base_ = '../mmdet/retinanet-r50_8xb4-1x_coco.py'
 
 model = dict(
@@ -6,12 +7,12 @@ model = dict(
     type='repfusion_mm.JointRepFusion',
     task={{_base_.model}},
     teacher=dict(
-        type='repfusion_mm.DiffusionTeacher',
-        pretrained='stable-diffusion-v1-5/stable-diffusion-v1-5',
-        image_size=512,  # whatever the images' own
+        type='repfusion_mm.GuidedDiffusionTeacher',
+        checkpoint='data/guided_diffusion/256x256_diffusion_uncond.pt',
+        preset='256x256_uncond',  # it looks at 256x256
         add_noise=True,
         dtype='bfloat16'),
-    time_sampler=dict(type='repfusion_mm.FixedTime', t=50),
+    time_sampler=dict(type='repfusion_mm.FixedTime', t=150),
     connections=[
         dict(
             student_tap='backbone.layer3',

@@ -159,8 +159,10 @@ def test_our_tools(trained, root, tool, monkeypatch, tmp_path):
     monkeypatch.chdir(trained)
     arguments = ['joint.py', str(trained / 'work_dirs/joint/epoch_3.pth'),
                  '--work-dir', str(tmp_path)]
-    metrics = tool('test').main(arguments)
+    metrics = tool('test').main([*arguments, '--show-dir',
+                                 str(tmp_path / 'show')])
     assert 'coco/bbox_mAP' in metrics
+    assert len(list((tmp_path / 'show').glob('*.png'))) == 4
     shutil.copytree(trained / 'gone', tmp_path / 'teacher')
     shutil.copy(trained / 'joint.py', tmp_path)
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-# Detection's usual schedule: 12 epochs, steps at 8 and 11, for 32 images a step.
+# Detection's usual schedule: 12 epochs, steps at 8 and 11, 32 images a step.
 optim_wrapper = dict(
     optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4))
 param_scheduler = [
