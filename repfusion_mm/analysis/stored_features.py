@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from repfusion_mm.models.teachers.bank.store import megabytes
 
-KEY, FEATURES, MARKS = 'features.json', 'features.f32', 'marks.u8'
+KEY, FEATURES, MARKS = 'features.json', 'features.f32', 'images.u32'
 
 
 class StoredFeatures:
@@ -21,7 +21,7 @@ class StoredFeatures:
 
         features.json  what they are features of
         features.f32   (time steps, images, width)
-        marks.u8       1 where a row was written, (time steps, images)
+        images.u32     what each row was computed of, (time steps, images)
 
     Args:
         folder (str): Where it is, or is to be laid out; its disk use is then
@@ -52,32 +52,36 @@ class StoredFeatures:
             self._lay_out(key)
         self._features = np.memmap(osp.join(folder, FEATURES), '<f4', 'r+',
                                    shape=self._shape)
-        self._marks = np.memmap(osp.join(folder, MARKS), 'u1', 'r+',
+        self._marks = np.memmap(osp.join(folder, MARKS), '<u4', 'r+',
                                 shape=self._shape[:2])
 
-    def missing(self, time: int, images: Sequence[int]) -> np.ndarray:
-        """Which of some images have no row yet.
+    def missing(self, time: int, images: Sequence[int],
+                prints: np.ndarray) -> np.ndarray:
+        """Which of some images have no row yet, or one of other pixels.
 
         Args:
             time (int): Place of the time step.
             images (Sequence[int]): Their numbers.
+            prints (np.ndarray): What tells their pixels from others, uint32
+                above 0, alike.
 
         Returns:
             np.ndarray: Bool, alike.
         """
-        return self._marks[time, images] == 0
+        return self._marks[time, images] != prints
 
-    def write(self, time: int, images: Sequence[int],
-              rows: np.ndarray) -> None:
+    def write(self, time: int, images: Sequence[int], rows: np.ndarray,
+              prints: np.ndarray) -> None:
         """Write some rows, and then that they are there.
 
         Args:
             time (int): Place of the time step.
             images (Sequence[int]): N of them.
             rows (np.ndarray): (N, width).
+            prints (np.ndarray): As of :meth:`missing`.
         """
         self._features[time, images] = rows
-        self._marks[time, images] = 1
+        self._marks[time, images] = prints
 
     def of(self, tap: str, images: Sequence[int]) -> 'FeaturesOfTap':
         """What is read at one tap, over t.
@@ -99,7 +103,8 @@ class StoredFeatures:
                              shape, images)
 
     def _lay_out(self, key: dict) -> None:
-        size = 4 * int(np.prod(self._shape)) + int(np.prod(self._shape[:2]))
+        size = 4 * int(np.prod(self._shape)) + 4 * int(
+            np.prod(self._shape[:2]))
         print_log(f'{self.folder} holds features of {self._shape[1]} images '
                   f'at {self._shape[0]} time steps: {megabytes(size)} on '
                   'disk', 'current')
@@ -112,7 +117,7 @@ class StoredFeatures:
                 'or images, or another disk by `--out`')
         for name, length in (
                 (FEATURES, 4 * int(np.prod(self._shape))),
-                (MARKS, int(np.prod(self._shape[:2])))):
+                (MARKS, 4 * int(np.prod(self._shape[:2])))):
             with open(osp.join(self.folder, name), 'wb') as file:
                 file.truncate(length)
         with open(osp.join(self.folder, KEY), 'w') as file:  # last: complete

@@ -5,11 +5,8 @@ import torch
 from mmengine.runner import load_checkpoint
 from torch import Tensor
 
-from repfusion_mm.models.utils.building import (
-    build_dataset,
-    build_part,
-    preprocessor_config,
-)
+from repfusion_mm.converters.student_model import build_preprocessor
+from repfusion_mm.models.utils.building import build_dataset, build_part
 from repfusion_mm.models.utils.raw_images import build_raw_image
 from repfusion_mm.registry import MODELS
 
@@ -207,7 +204,8 @@ def preprocessing(cfg: Any) -> Tuple[Any, Any]:
 
     Args:
         cfg (Config): With ``data_preprocessor``, ``channel_order`` and
-            ``raw_image``, or these in its ``model``.
+            ``raw_image``, or these in its ``model`` or, the first, in the
+            ``task`` of that.
 
     Returns:
         tuple: The data preprocessor, and the RawImage.
@@ -215,8 +213,7 @@ def preprocessing(cfg: Any) -> Tuple[Any, Any]:
     model = cfg.get('model') or {}
 
     def said(key: str) -> Any:
-        return cfg.get(key) or model.get(key)
+        return model.get(key) or cfg.get(key)
 
-    return build_part(
-        'data_preprocessor', preprocessor_config(said('data_preprocessor'))
-    ), build_raw_image(said('raw_image'), said('channel_order') or 'rgb')
+    return build_preprocessor(cfg), build_raw_image(
+        said('raw_image'), said('channel_order') or 'rgb')

@@ -17,6 +17,8 @@ from repfusion_mm.analysis.will_it_pay import candidate_taps, tapped_model
 from repfusion_mm.models.utils.building import build_part
 from repfusion_mm.registry import DATASETS
 
+from .rules import LEAST_HELD_OUT
+
 TIMES = 20
 LABELLED, VIEWS = 256, 200  # labelled images, and views of all, at most
 UNLABELLED = 64
@@ -52,7 +54,8 @@ def choose(cfg: Config, tap: str, labelled: dict, progress: Callable) -> dict:
             dataset, list(progress(indices, 'reading images')),
             _views(len(indices)), model.data_preprocessor, model.raw_image)
         looked = looked and can_be_held_out(looked)
-        if looked is not None and len(looked.indices) > 2:
+        if looked is not None and \
+                len(looked.indices) >= LEAST_HELD_OUT:
             looks = _look(model, looked, taps, 'labels', progress)
     if looks is None:
         dataset = DATASETS.build(cfg.train_dataloader.dataset)

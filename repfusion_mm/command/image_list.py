@@ -2,6 +2,8 @@
 import copy
 from typing import Any, List, Optional
 
+from .students import SMALL
+
 
 def image_list(path: str, pipeline: List[dict],
                classes: Optional[List[str]] = None) -> dict:
@@ -30,14 +32,23 @@ def sized(pipeline: Any, size: int) -> List[dict]:
 
     Returns:
         list[dict]: With one of eight parts cut off where the test pipeline
-        cuts off so much.
+        cuts off so much. Of small images a crop leaves too little to see:
+        they are shifted by up to an eighth, as CIFAR's are.
     """
     keys = dict(RandomResizedCrop=('scale', size),
                 ResizeEdge=('scale', size * 9 // 8),
                 CenterCrop=('crop_size', size))
-    steps = [dict(step) for step in copy.deepcopy(pipeline)]
-    for step in steps:
-        if step['type'] in keys:
+    shift = [dict(type='ResizeEdge', scale=size, edge='short'),
+             dict(type='CenterCrop', crop_size=size),
+             dict(type='RandomCrop', crop_size=size, padding=size // 8,
+                  padding_mode='reflect')]
+    steps = []
+    for step in copy.deepcopy(pipeline):
+        if step['type'] == 'RandomResizedCrop' and size <= SMALL:
+            steps += shift
+        elif step['type'] in keys:
             key, value = keys[step['type']]
-            step[key] = value
+            steps.append(dict(step, **{key: value}))
+        else:
+            steps.append(dict(step))
     return steps

@@ -55,16 +55,27 @@ def find_images(data: str) -> Found:
         raise PlanError(f'DATA is {data!r}, which is not there; expected a '
                         'folder of images, or a config (.py)')
     paths = sorted({osp.abspath(info['img_path']) for info in infos})
-    # lists of images have a line for each
-    odd = [path for path in paths if '\n' in path or '\r' in path]
-    others = [*others, *odd]
-    paths = [path for path in paths if path not in odd] if odd else paths
+    others = [*others, *(path for path in paths if not is_listable(path))]
+    paths = [path for path in paths if is_listable(path)]
     if not paths:
         raise PlanError(
             f'DATA is {data!r}, in which there is no image file '
             f'({len(others)} other files); expected .jpg, .png, .bmp, .tif '
             'or .ppm, in any folders inside')
     return Found(paths, others)
+
+
+def is_listable(path: str) -> bool:
+    """Whether a path is one line of a text file, as lists of images are.
+
+    Args:
+        path (str): Of an image.
+
+    Returns:
+        bool: Whether it is.
+    """
+    return not {'\n', '\r'} & set(path) and \
+        path == path.encode(errors='ignore').decode()
 
 
 def readable(paths: Sequence[str], what: str, least: int,
@@ -130,7 +141,7 @@ def without(paths: Sequence[str], held_out: Sequence[str]) -> List[str]:
 
 
 def mark_of(paths: Iterable[str]) -> str:
-    """What changes when files come or go.
+    """What changes when files come, go, or are of another size.
 
     Args:
         paths (Iterable[str]): Of the files.
@@ -138,8 +149,10 @@ def mark_of(paths: Iterable[str]) -> str:
     Returns:
         str: Of 16 characters.
     """
-    return hashlib.sha256('\n'.join(paths).encode(
-        errors='surrogateescape')).hexdigest()[:16]
+    return hashlib.sha256('\n'.join(
+        f'{path} {osp.getsize(path) if osp.exists(path) else -1}'
+        for path in paths).encode(errors='surrogateescape')
+    ).hexdigest()[:16]
 
 
 def write_lists(folder: str, lists: Dict[str, Sequence[Any]],
@@ -158,7 +171,7 @@ def write_lists(folder: str, lists: Dict[str, Sequence[Any]],
     lines['broken'] = [f'{one.path} {one.reason}' for one in bad]
     for name, entries in lines.items():
         with open(osp.join(folder, f'{name}.txt'), 'w',
-                  errors='surrogateescape') as file:
+                  encoding='utf-8', errors='surrogateescape') as file:
             file.writelines(f'{entry}\n' for entry in entries)
 
 

@@ -7,9 +7,11 @@ import numpy as np
 
 from repfusion_mm.datasets.image_check import folder_files
 
+from .images import is_listable
 from .plan_error import PlanError
 
 Pair = Tuple[str, int]
+SPLITS = ('train', 'val', 'valid', 'validation', 'test')
 
 
 class Labelled(NamedTuple):
@@ -54,6 +56,7 @@ def find_labelled(folder: str, val_share: float) -> Labelled:
                 f'--labels: {folder}/train and {folder}/val have not the same '
                 f'classes: only one has {sorted(set(train) ^ set(test))}')
     else:
+        _check_splits(folder)
         found = _class_folders(folder)
         few = [name for name, images in found.items() if len(images) < 2]
         if few:
@@ -64,7 +67,8 @@ def find_labelled(folder: str, val_share: float) -> Labelled:
         generator = np.random.default_rng(0)
         train, test = {}, {}
         for name, images in sorted(found.items()):
-            held = max(1, round(val_share * len(images)))
+            held = min(len(images) - 1,
+                       max(1, round(val_share * len(images))))
             order = generator.permutation(len(images))
             test[name] = sorted(images[i] for i in order[:held])
             train[name] = sorted(images[i] for i in order[held:])
@@ -76,6 +80,17 @@ def find_labelled(folder: str, val_share: float) -> Labelled:
     return Labelled(classes, *(
         [(path, number) for number, name in enumerate(classes)
          for path in split[name]] for split in (train, test)))
+
+
+def _check_splits(folder: str) -> None:
+    """Refuse parts of a data set that would be taken for classes."""
+    for name in SPLITS:
+        part = osp.join(folder, name)
+        if osp.isdir(part) and any(one.is_dir() for one in os.scandir(part)):
+            raise PlanError(
+                f'--labels: {folder} has {name}/ with folders inside, but not '
+                'both train/ and val/; call them so, or name '
+                f'{name}/ itself')
 
 
 def of_paths(pairs: Sequence[Pair], paths: Sequence[str]) -> List[Pair]:
@@ -112,6 +127,7 @@ def check_classes(labelled: Labelled) -> None:
 
 def _class_folders(folder: str) -> dict:
     return {name: [osp.abspath(info['img_path']) for info in
-                   folder_files(osp.join(folder, name))[0]]
+                   folder_files(osp.join(folder, name))[0]
+                   if is_listable(info['img_path'])]
             for name in sorted(os.listdir(folder))
             if osp.isdir(osp.join(folder, name)) and name[0] != '.'}

@@ -1,11 +1,14 @@
 """Looks at what is there, settles what is done, and refuses what cannot be."""
 import dataclasses
 import os
+import os.path as osp
 import shutil
+from collections import Counter
 from functools import partial
 from importlib.util import find_spec
 from typing import Any, Dict, List, Optional, Sequence
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import track
@@ -29,10 +32,16 @@ from .images import (
     without,
     write_lists,
 )
-from .labels import Labelled, check_classes, find_labelled, of_paths
+from .labels import Labelled, Pair, check_classes, find_labelled, of_paths
 from .plan import LISTS, TIMES, Plan, settled_plan
 from .plan_error import PlanError
-from .rules import LEAST_WATCHED, all_steps, batch_size, training_size
+from .rules import (
+    LEAST_HELD_OUT,
+    LEAST_WATCHED,
+    all_steps,
+    batch_size,
+    training_size,
+)
 from .students import find_student
 from .timing import Cost, cost_of
 
@@ -91,6 +100,24 @@ def _check_options(asked: Plan) -> None:
     if not 0 < asked.val_share < 1:
         raise PlanError(f'--val-share is {asked.val_share}, expected a share '
                         'between 0 and 1')
+    if asked.asked_size is not None:
+        training_size(0, None, asked.asked_size)
+    for name, given in (('DATA', asked.data), ('--labels', asked.labels)):
+        if given and osp.isdir(given):
+            _check_apart(name, given, asked.out)
+    place = asked.out
+    while not osp.exists(place):
+        place = osp.dirname(place)
+    if not os.access(place, os.W_OK):
+        raise PlanError(f'--out is {asked.out!r}, which cannot be written to')
+
+
+def _check_apart(name: str, given: str, out: str) -> None:
+    """What is written would be taken for images, or overwrite some."""
+    places = osp.realpath(given), osp.realpath(out)
+    if osp.commonpath(places) in places:
+        raise PlanError(f'--out is {out!r} and {name} is {given!r}, one '
+                        'inside the other; name an --out beside it')
 
 
 def _teacher_size(asked: Plan) -> int:
@@ -129,6 +156,8 @@ def _read_images(plan: Plan, paths: List[str], labelled: Labelled,
     train = of_paths(labelled.train, seen)
     check_classes(labelled._replace(train=train))
     plan.labelled = len(train)
+    if plan.time == 'reinforced':
+        _check_policy(train)
     watched = [] if plan.classes else _watched(seen)
     apart = set(watched)
     distilled = [path for path in seen if path not in apart]
@@ -145,6 +174,15 @@ def _read_images(plan: Plan, paths: List[str], labelled: Labelled,
         test=labelled.test), bad)
 
 
+def _check_policy(train: List[Pair]) -> None:
+    """Of a single image of a class nothing can be held out."""
+    counts = Counter(label for _, label in train)
+    if sum(count for count in counts.values() if count > 1) < LEAST_HELD_OUT:
+        raise PlanError(
+            f'--time reinforced: at least {LEAST_HELD_OUT} images to learn '
+            'from are needed whose class has another one')
+
+
 def _watched(paths: Sequence[str]) -> List[str]:
     """Each so-and-so-manieth image, to watch the features on."""
     number = min(MOST_WATCHED, int(WATCHED * len(paths)))
@@ -157,7 +195,14 @@ def _measure(plan: Plan) -> None:
     fixed = dataclasses.replace(plan, time='fixed')  # the policy is small
     costs: Dict[str, Cost] = {}
     for name, cfg in _trainings(fixed).items():
-        costs[name] = cost_of(cfg)
+        try:
+            costs[name] = cost_of(cfg)
+        except torch.cuda.OutOfMemoryError as error:
+            raise PlanError(
+                f'{name}: a step of {batch_size(plan.images)} images of '
+                f'{plan.size} pixels does not fit into the GPU; take a '
+                'smaller --size, --student or --teacher, or --device cpu'
+            ) from error
     if plan.classes:  # they differ in what they start from, and how long
         costs['scratch'] = costs['scratch_long'] = costs['distilled']
     plan.seconds = {name: cost.seconds for name, cost in costs.items()}

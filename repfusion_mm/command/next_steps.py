@@ -1,4 +1,5 @@
 """What to do with the backbone, in commands that run."""
+import shlex
 from typing import List, Tuple
 
 from .configs import student_config
@@ -29,6 +30,7 @@ def next_steps(plan: Plan) -> List[Tuple[str, str]]:
         list[tuple[str, str]]: What it is for, and the code.
     """
     file = plan.path('backbone.pth')
+    config = shlex.quote(plan.path('config.py'))
     backbone, width = student_config(plan)
     if '.' not in backbone['type']:
         backbone['type'] = f'mmpretrain.{backbone["type"]}'
@@ -50,6 +52,6 @@ def next_steps(plan: Plan) -> List[Tuple[str, str]]:
                 stem=STEM if small else '')))
     steps.append((
         'Stage 1 once more, with other settings, on a GPU or on several:',
-        f'python tools/train.py {plan.path("config.py")}\n'
-        f'bash tools/dist_train.sh {plan.path("config.py")} 8'))
+        f'python tools/train.py {config}\n'
+        f'bash tools/dist_train.sh {config} 8'))
     return steps

@@ -2,10 +2,11 @@
 from typing import Dict
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .plan import LISTS, Plan
-from .rules import LEAST_EPOCHS, batch_size
+from .rules import LEAST_EPOCHS, LEAST_TESTED, batch_size
 from .students import find_student
 
 SETTLED = 200  # steps, of batch norms; with 46 a ShuffleNetV2's had not
@@ -43,8 +44,8 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
                   f'shorter side is {plan.short_side}'
                   + (', as --size says' if plan.asked_size else ''))
     table.add_row('student', f'{student.title}, {student.params} M parameters')
-    table.add_row('teacher', plan.teacher or 'a diffusion model that is '
-                  'trained on your images first')
+    table.add_row('teacher', escape(plan.teacher or 'a diffusion model that '
+                                    'is trained on your images first'))
     console.print(table)
     table = Table('stage', 'steps', 'about', '', title='what will be done')
     seconds = 0.
@@ -67,12 +68,16 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
             'few: batch norms that have not settled may name every image '
             'alike, and the comparison then says nothing. More --epochs '
             'help.')
+    if plan.classes and plan.test < LEAST_TESTED:
+        console.print(
+            f'[yellow]{plan.test} held-out images are too few to tell one '
+            f'classifier from another; {LEAST_TESTED} and more may.')
     epochs = plan.steps['distill'] * batch_size(plan.images) / plan.images
     console.print(
         f'About {in_words(seconds)} to go, {plan.megabytes:,} MB on the disk; '
         f'distillation sees each image {epochs:.3g} times. Ctrl-C keeps what '
         f'is done, and the same command goes on.\n'
-        f'All of it lies in {plan.out}', highlight=False)
+        f'All of it lies in {escape(plan.out)}', highlight=False)
 
 
 def in_words(seconds: float) -> str:

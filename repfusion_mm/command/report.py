@@ -19,6 +19,7 @@ from .figures import (
 from .next_steps import next_steps
 from .plan import Plan
 from .plan_table import TITLES, in_words
+from .rules import LEAST_TESTED
 from .students import find_student
 
 STYLE = '''
@@ -68,6 +69,7 @@ def write_report(path: str, plan: Plan, choice: dict, rows: List[dict],
 {''.join(f'<p>{html.escape(text)}</p><pre>{html.escape(code)}</pre>'
          for text, code in next_steps(plan))}
 <h2>What it took</h2>{_table(_taken(plan, stages))}
+<p>Of a stage that was stopped this is the last part.</p>
 <p><small>repfusion_mm {__version__}</small></p>
 </body></html>
 '''
@@ -85,8 +87,9 @@ def _summary(plan: Plan, choice: dict, rows: List[dict]) -> str:
         return text + 'There were no labels to say what it is worth; ' \
             '--labels compares it with a classifier from scratch.'
     best = max(rows[1:], key=lambda row: row['accuracy'])
-    verdict = 'is ahead of' if best['low'] > 0 else 'is behind' \
-        if best['high'] < 0 else 'cannot be told from'
+    verdict = 'cannot be told from' if plan.test < LEAST_TESTED else \
+        'is ahead of' if best['low'] > 0 else \
+        'is behind' if best['high'] < 0 else 'cannot be told from'
     return text + f'A classifier that starts from it names ' \
         f'{rows[0]["accuracy"]:.1f} % of the held-out images rightly, and ' \
         f'{verdict} the better one from scratch ({best["accuracy"]:.1f} %).'
@@ -116,10 +119,17 @@ def _comparison(plan: Plan, rows: List[dict]) -> str:
              f'{row["gain"]:+.1f} points' if 'gain' in row else '',
              f'{row["low"]:+.1f} to {row["high"]:+.1f}'
              if 'gain' in row else '') for row in rows]
-    return (f'<h2>On {plan.test:,} images that nothing has seen</h2>'
-            + _table(body, head) + '<p>One training of each, with one seed: '
-            'the interval is over the images alone, and another seed may '
-            'shift all of it.</p>')
+    seen = 'nothing has seen' if plan.teacher is None else \
+        'no training here has seen'
+    about = 'One training of each, with one seed: the interval is over the ' \
+        'images alone, and another seed may shift all of it.'
+    if plan.teacher is not None:
+        about += ' Whether the teacher was trained on them is not known.'
+    if 'dpm' in plan.steps:
+        about += f' The {plan.steps["dpm"]:,} steps of the diffusion model ' \
+            'are in none of these.'
+    return f'<h2>On {plan.test:,} images that {seen}</h2>' + \
+        _table(body, head) + f'<p>{about}</p>'
 
 
 def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:

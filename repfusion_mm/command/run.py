@@ -6,6 +6,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from mmengine.logging import MMLogger
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 
 from repfusion_mm.converters.student_weights import (
@@ -114,8 +115,8 @@ def distill(data: str,
     print_plan(console, plan, record.stages)
     stages = _Stages(plan, record, console)
     result = stages.run()
-    console.print(f'[green]backbone[/] {result.backbone}\n'
-                  f'[green]report[/]   {result.report}')
+    console.print(f'[green]backbone[/] {escape(result.backbone)}\n'
+                  f'[green]report[/]   {escape(result.report)}')
     return result
 
 
@@ -187,7 +188,7 @@ class _Stages:
         return compared(right)
 
     def _say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, markup=False)
 
 
 def _export(checkpoint: str, out: str) -> str:

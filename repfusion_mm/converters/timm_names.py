@@ -18,6 +18,10 @@ from .renaming import (
 RESNETS = {((2, 2, 2, 2), False): 18, ((3, 4, 6, 3), False): 34,
            ((3, 4, 6, 3), True): 50, ((3, 4, 23, 3), True): 101,
            ((3, 8, 36, 3), True): 152}
+RESNET_NOTE = 'Strides, dilations and `style` are not in the weights: of a ' \
+    'ResNet with strides=(1, 2, 2, 2), not dilated and not of caffe, it ' \
+    'computes the same; of another, such as the dilated ones of mmseg, not ' \
+    'until it is fine-tuned.'
 # deep stem, pooled shortcuts
 KINDS = {(False, False): '', (True, False): 'c', (True, True): 'd'}
 VITS = {(12, 192): 'vit_tiny_patch16_224', (12, 384): 'vit_small_patch16_224',
@@ -60,7 +64,7 @@ def resnet(weights: Dict[str, Tensor]) -> Model:
             f'{grouped.size(1)}d'
     return Model(renamed(weights, [(r'^stem\.7', 'bn1'),
                                    (r'^stem', 'conv1')]),
-                 name, {}, 'fc')
+                 name, {}, 'fc', RESNET_NOTE)
 
 
 def mobilenet_v2(weights: Dict[str, Tensor]) -> Model:

@@ -13,7 +13,7 @@ from .renaming import (
     pick,
     renamed,
 )
-from .timm_names import resnet_depth
+from .timm_names import RESNET_NOTE, resnet_depth
 
 CONVNEXTS = {((3, 3, 9, 3), 96): 'convnext_tiny',
              ((3, 3, 27, 3), 96): 'convnext_small',
@@ -41,7 +41,7 @@ def resnet(weights: Dict[str, Tensor]) -> Model:
     if grouped.size(1) < grouped.size(0):
         name = f'resnext{depth}_{grouped.size(0) // grouped.size(1)}x' \
             f'{grouped.size(1)}d'
-    return Model(weights, name, {}, 'fc')
+    return Model(weights, name, {}, 'fc', RESNET_NOTE)
 
 
 def mobilenet_v2(weights: Dict[str, Tensor]) -> Model:

@@ -62,6 +62,8 @@ def hide_labels(info: dict, ignore_index: int) -> dict:
                 info[key] = np.zeros_like(info[key])
     elif has_boxes(info):
         info.update(instances=[], unlabelled=True)
+        if 'segments_info' in info:  # of a panoptic data set
+            info['segments_info'] = []
     elif 'seg_map_path' in info:
         info['unlabelled'] = True
     else:

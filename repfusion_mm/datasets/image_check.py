@@ -106,8 +106,14 @@ def folder_files(folder: str) -> tuple:
     Returns:
         tuple: Annotations, and a list of paths.
     """
-    paths = [os.path.join(root, name) for root, _, names in os.walk(folder)
-             for name in names]
+    paths, seen = [], set()
+    for root, folders, names in os.walk(folder, followlinks=True):
+        place = os.path.realpath(root)
+        if place in seen:  # a link to a folder above, or beside
+            folders.clear()
+            continue
+        seen.add(place)
+        paths += [os.path.join(root, name) for name in names]
     images, others = [], []
     for path in sorted(paths):
         if path.lower().endswith(EXTENSIONS):

@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -50,6 +51,23 @@ def test_a_line_break_in_a_name(digits):
     assert len(found.paths) == 48 and found.others == [str(odd)]
 
 
+def test_a_name_that_is_no_text(digits):
+    odd = os.path.join(os.fsencode(digits), b'caf\xe9.png')
+    try:
+        shutil.copy(find_images(digits).paths[0], odd)
+    except OSError:
+        pytest.skip('this file system has no such names')
+    found = find_images(digits)
+    assert len(found.paths) == 48 and found.others == [os.fsdecode(odd)]
+
+
+def test_linked_folders(digits, tmp_path):
+    (tmp_path / 'links').mkdir()
+    Path(tmp_path, 'links', 'all').symlink_to(digits)
+    Path(digits, 'circle').symlink_to(digits)
+    assert len(find_images(str(tmp_path / 'links')).paths) == 48
+
+
 def test_broken_ones_are_left_out(digits):
     paths = find_images(digits).paths
     Path(paths[3]).write_bytes(Path(paths[3]).read_bytes()[:100])
@@ -73,3 +91,10 @@ def test_copies_are_held_out_too(digits):
 def test_mark():
     assert mark_of(['a', 'b']) == mark_of(iter(['a', 'b']))
     assert len({mark_of(names) for names in (['a'], ['a', 'b'], ['ab'])}) == 3
+
+
+def test_mark_of_another_file(digits):
+    paths = find_images(digits).paths
+    before = mark_of(paths)
+    Path(paths[0]).write_bytes(b'replaced')
+    assert mark_of(paths) != before

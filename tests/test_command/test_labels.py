@@ -48,3 +48,20 @@ def test_too_few(labels, tmp_path):
     alone = write_digits(tmp_path / 'alone', of_classes((1, ), 4), True)
     with pytest.raises(PlanError, match='at least 2 classes'):
         find_labelled(alone, 0.2)
+
+
+def test_one_to_learn_from_stays(labels):
+    assert len(find_labelled(labels, 0.99).train) == 3
+
+
+def test_other_names_of_parts(tmp_path):
+    """They are no classes; a class of such a name is one."""
+    for split, first in (('train', 0), ('valid', 600)):
+        write_digits(tmp_path / 'parts' / split, of_classes((4, 5), 3, first),
+                     True)
+    with pytest.raises(PlanError, match='train/ with folders inside, but not '
+                       'both train/ and val/'):
+        find_labelled(str(tmp_path / 'parts'), 0.2)
+    whole = write_digits(tmp_path / 'whole', of_classes((4, 5), 3), True)
+    Path(whole, 'class 4').rename(Path(whole, 'train'))  # and a bus
+    assert find_labelled(whole, 0.2).classes == ['class 5', 'train']

@@ -149,3 +149,17 @@ def test_another_version(make_plan, tmp_path):
     path.write_text(json.dumps(dict(json.loads(path.read_text()), more=1)))
     with pytest.raises(PlanError, match='another version'):
         make_plan()
+
+
+@pytest.mark.parametrize('out', ['digits/out', 'digits', '.'])
+def test_the_output_lies_apart(make_plan, tmp_path, out):
+    """Its pictures would be images, its lists might overwrite files."""
+    with pytest.raises(PlanError, match='one inside the other'):
+        make_plan(out=str(tmp_path / out))
+
+
+def test_a_policy_needs_labels_that_can_be_held_out(make_plan, labels):
+    assert make_plan(labels=labels, time='reinforced').labelled == 18
+    with pytest.raises(PlanError, match='at least 10 images to learn from'):
+        make_plan(labels=labels, time='reinforced', val_share=0.75,
+                  out=f'{labels}_out')

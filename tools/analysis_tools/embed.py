@@ -65,8 +65,10 @@ def parse_args(argv=None):
 
 def main(argv=None):
     args = parse_args(argv)
-    if osp.exists(args.out) and not args.force:
-        raise SystemExit(f'{args.out} exists; --force overwrites it')
+    names = [args.out, *[f'{args.out[:-4]}.txt'] * args.out.endswith('.npy')]
+    for name in names:
+        if osp.exists(name) and not args.force:
+            raise SystemExit(f'{name} exists; --force overwrites it')
     if not osp.isdir(args.folder):
         raise SystemExit(f'{args.folder} is no folder')
     try:

@@ -81,8 +81,8 @@ def main(argv=None):
             return probed_split(
                 teacher, Runner.build_dataloader(loader, seed=0),
                 (preprocessor, raw_image), times, osp.join(folder, name),
-                dict(teacher=teacher_config(cfg), dataset=str(
-                    loader['dataset']), preprocessor=str(preprocessor)),
+                dict(teacher=teacher_config(cfg),
+                     dataset=str(loader['dataset'])),
                 lambda batches: track(batches, f'z(t) of {name} images',
                                       transient=True))
 

@@ -166,8 +166,10 @@ def publish_onnx(args):
     size = (args.image_size[0], args.image_size[-1])
     backbone = load_backbone(Config.fromfile(args.config), args.checkpoint)
     os.makedirs(osp.dirname(osp.abspath(args.out)), exist_ok=True)
-    shapes = export_onnx(backbone, size, args.out)
-    worst = check_onnx(backbone, size, args.out)
+    draft = f'{args.out}.part'
+    shapes = export_onnx(backbone, size, draft)
+    worst = check_onnx(backbone, size, draft)
+    os.replace(draft, args.out)
     print(f'{args.out}: {osp.getsize(args.out) / 1e6:.1f} MB')
     print(f'  images    (batch, 3, {size[0]}, {size[1]}), normalised as in '
           'the training')
