@@ -1,4 +1,6 @@
 """repfusion_mm/analysis/probed_split.py"""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -136,3 +138,9 @@ def test_landmarks(teacher, preprocessing, key, tmp_path):
         for one, what in zip(splits, targets)))
     # a convolution shows where the white spot is
     assert all(row['accuracy'] > 90 for row in rows)
+
+
+def test_a_teacher_that_is_told_the_labels():
+    teacher = SimpleNamespace(reads_labels=True, allows_label_leak=False)
+    with pytest.raises(ValueError, match='told the label of each image'):
+        probed_split(teacher, [], (None, None), [0], 'nowhere', {})

@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from repfusion_mm.engine.hooks.run_checks import check_mixing
 from repfusion_mm.models.labels import labelled_mask
 from repfusion_mm.registry import DATASETS
 
@@ -104,7 +105,11 @@ def test_flag_in_an_outer_pipeline(boxes):
                 dict(type='mmdet.Mosaic', img_scale=(SIDE, SIDE), prob=1.),
                 dict(type='mmdet.PackDetInputs',
                      meta_keys=('img_path', 'img_shape', 'unlabelled'))]))
+        check_mixing(mixed)
         for index in range(4):
             sample = mixed[index]['data_samples']
             assert labelled_mask([sample]).tolist() == [known]
             assert known or not len(sample.gt_instances)
+    mixed.pipeline[-1].meta_keys = ('img_path', )  # of the unlabelled part
+    with pytest.raises(ValueError, match='without `unlabelled` among'):
+        check_mixing(mixed)

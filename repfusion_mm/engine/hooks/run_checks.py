@@ -1,12 +1,14 @@
 """What is wrong with a run, told before its first step."""
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Set
 
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import BaseDataset, DefaultSampler
 from mmengine.dist import get_world_size
 from mmengine.runner import EpochBasedTrainLoop
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import SyncBatchNorm, _BatchNorm
 from torch.utils.data import DataLoader
+
+from repfusion_mm.models.utils.dataset_wrappers import wrapped
 
 
 def check_loop(model: nn.Module, stage: str) -> None:
@@ -25,6 +27,44 @@ def check_loop(model: nn.Module, stage: str) -> None:
             f'set `{stage}_dataloader`, `{stage}_cfg` and `{stage}_evaluator` '
             'to None, and evaluate what it has trained by a config of stage '
             '2')
+
+
+def check_mixing(dataset: Any) -> None:
+    """Refuse a mosaic of which nobody knows what is labelled.
+
+    Args:
+        dataset: Of the training. What makes one image of several, around
+            FewLabels, packs it by itself (mmdet's ``MultiImageMixDataset``).
+
+    Raises:
+        ValueError: If it packs unlabelled images without saying so, or mixes
+            them with labelled ones.
+    """
+    transforms = [] if isinstance(dataset, BaseDataset) else \
+        list(getattr(dataset, 'pipeline', None) or [])
+    if transforms and type(transforms[-1]).__name__ == 'PackDetInputs':
+        parts = _parts(dataset)
+        if len(parts) > 1:
+            raise ValueError(
+                f'`train_dataloader.dataset`: a {type(dataset).__name__} '
+                'makes one image of labelled and unlabelled ones; put one around '
+                'each part of FewLabels, and ConcatDataset around both')
+        if 'unlabelled' in parts and \
+                'unlabelled' not in transforms[-1].meta_keys:
+            raise ValueError(
+                f'`train_dataloader.dataset`: the {type(dataset).__name__} '
+                'around unlabelled images has a PackDetInputs without '
+                '`unlabelled` among its `meta_keys`, and an image without '
+                'boxes would say that there is nothing in it; add it')
+    for one in wrapped(dataset):
+        check_mixing(one)
+
+
+def _parts(dataset: Any) -> Set[str]:
+    """The parts of FewLabels inside a data set."""
+    part = getattr(dataset, 'part', None)
+    found = {part} if part in ('labelled', 'unlabelled') else set()
+    return found.union(*map(_parts, wrapped(dataset)))
 
 
 def check_batches(runner: Any, model: nn.Module) -> List[Any]:

@@ -21,7 +21,7 @@ from .finite_weights import FiniteWeights
 from .histogram_picture import histogram_picture
 from .look_first import look_first
 from .policy_watch import PolicyWatch
-from .run_checks import check_batches, check_loop
+from .run_checks import check_batches, check_loop, check_mixing
 from .schedule import Schedule
 
 HISTOGRAM_BINS = 20
@@ -106,6 +106,7 @@ class TimeSamplerHook(Hook):
         check_accumulation(model.compile_options, runner.optim_wrapper)
         if runner.val_loop is not None:
             check_loop(model, 'val')
+        check_mixing(runner.train_dataloader.dataset)
         self._first_step = check_batches(runner, model)
         for part in (model.teacher, model.reward):
             if hasattr(part, 'check_dataset'):

@@ -7,7 +7,11 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner
 from torch import nn
 from torch.utils.data import BatchSampler, DataLoader
 
-from repfusion_mm.engine.hooks.run_checks import check_batches, check_loop
+from repfusion_mm.engine.hooks.run_checks import (
+    check_batches,
+    check_loop,
+    check_mixing,
+)
 
 UNIFORM = 'configs/demo/repfusion_resnet18_uniform_digits.py'
 DPM = 'configs/demo/dpm_unet_digits.py'
@@ -204,3 +208,32 @@ def test_channels_of_a_batch(load_config):
                        'student takes 4.*LoadImageFromFile'):
         runner.train()
     assert runner.iter == 0
+
+
+class PackDetInputs:
+
+    def __init__(self, *meta_keys):
+        self.meta_keys = meta_keys
+
+
+def mosaic(keys, *parts):
+    """As mmdet's MultiImageMixDataset looks, around parts of FewLabels."""
+    inside = [SimpleNamespace(part=part) for part in parts]
+    return SimpleNamespace(
+        pipeline=[object(), PackDetInputs('img_path', *keys)],
+        dataset=inside[0] if len(inside) == 1 else
+        SimpleNamespace(datasets=inside))
+
+
+def test_mosaics_of_one_part():
+    check_mixing([0, 1])
+    check_mixing(SimpleNamespace(datasets=[
+        mosaic([], 'labelled'), mosaic(['unlabelled'], 'unlabelled')]))
+
+
+@pytest.mark.parametrize('keys, parts, message', [
+    ([], ['unlabelled'], 'without `unlabelled` among'),
+    (['unlabelled'], ['labelled', 'unlabelled'], 'one image of labelled')])
+def test_mosaics_that_nobody_can_tell(keys, parts, message):
+    with pytest.raises(ValueError, match=message):
+        check_mixing(SimpleNamespace(datasets=[mosaic(keys, *parts)]))
