@@ -47,8 +47,8 @@ def check_mixing(dataset: Any) -> None:
         if len(parts) > 1:
             raise ValueError(
                 f'`train_dataloader.dataset`: a {type(dataset).__name__} '
-                'makes one image of labelled and unlabelled ones; put one around '
-                'each part of FewLabels, and ConcatDataset around both')
+                'makes one image of labelled and unlabelled ones; put one '
+                'around each part of FewLabels, and ConcatDataset around both')
         if 'unlabelled' in parts and \
                 'unlabelled' not in transforms[-1].meta_keys:
             raise ValueError(
