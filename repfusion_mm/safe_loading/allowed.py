@@ -6,6 +6,7 @@ from typing import Any, Dict, Tuple
 import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim.scheduler.param_scheduler import OneCycleParamScheduler
 
 # what makes a tensor again of its storage: as of `torch.save`. The sparse and
 # the quantised ones are left out, and so is `torch.storage._load_from_bytes`,
@@ -26,8 +27,18 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode('latin1')
 
 
-def _history_method(owner: Any, name: str) -> Any:
-    """How MMEngine's HistoryBuffer names its statistics, by ``getattr``."""
+_ONE_CYCLE = object()  # its class is never made, only its functions are read
+_ANNEALING = {name: getattr(OneCycleParamScheduler, name)
+              for name in ('_annealing_cos', '_annealing_linear')}
+
+
+def _attribute(owner: Any, name: str) -> Any:
+    """What MMEngine's own checkpoints name by ``getattr``.
+
+    HistoryBuffer's statistics, and how OneCycleLR anneals.
+    """
+    if owner is _ONE_CYCLE and name in _ANNEALING:
+        return _ANNEALING[name]
     if owner is not HistoryBuffer or name.startswith('_') or \
             name not in vars(HistoryBuffer):
         raise ValueError(f'the file asks for the attribute {name!r}')
@@ -65,8 +76,13 @@ ALLOWED: Dict[Tuple[str, str], Any] = {
        for one in _NUMPY},
     # MMEngine's log
     **_by_name(HistoryBuffer),
-    ('__builtin__', 'getattr'): _history_method,
-    ('builtins', 'getattr'): _history_method,
+    ('__builtin__', 'getattr'): _attribute,
+    ('builtins', 'getattr'): _attribute,
+    # and its OneCycleLR
+    (OneCycleParamScheduler.__module__, 'OneCycleParamScheduler'): _ONE_CYCLE,
+    **{(OneCycleParamScheduler.__module__,
+        f'OneCycleParamScheduler.{name}'): function
+       for name, function in _ANNEALING.items()},
     # the `args` in the public checkpoints of DeiT, DINO and MAE
     **_by_name(argparse.Namespace),
 }

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.optim import OneCycleLR
 
 from repfusion_mm.safe_loading import RefusedFileError, allow, read_weights
 from repfusion_mm.safe_loading.allowed import ALLOWED
@@ -209,3 +210,43 @@ def test_safetensors(tmp_path):
         assert got._metadata['1'] == {'version': 2}
     from safetensors.torch import load_file
     assert set(load_file(path)) == set(state)  # anybody can read it
+
+
+@pytest.mark.parametrize('protocol', [2, 4])
+@pytest.mark.parametrize('anneal', ['cos', 'linear'])
+def test_one_cycle(tmp_path, anneal, protocol):
+    """Its state names a function; a resumed one anneals alike."""
+
+    def scheduler():
+        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.1)
+        return OneCycleLR(optimizer, eta_max=1., total_steps=8,
+                          anneal_strategy=anneal), optimizer
+
+    whole, optimizer = scheduler()
+    for _ in range(3):
+        optimizer.step()
+        whole.step()
+    torch.save(whole.state_dict(), tmp_path / 'x.pth',
+               pickle_protocol=protocol)
+    again, other = scheduler()
+    again.load_state_dict(read_weights(str(tmp_path / 'x.pth')))
+    other.param_groups[0]['lr'] = optimizer.param_groups[0]['lr']
+    for _ in range(4):
+        for one, its in ((whole, optimizer), (again, other)):
+            its.step()
+            one.step()
+        assert other.param_groups[0]['lr'] == optimizer.param_groups[0]['lr']
+
+
+def test_one_cycle_is_not_made(tmp_path):
+    """Nothing else of its class is given, and it cannot be called."""
+    path = str(tmp_path / 'x.pth')
+    name = b'cmmengine.optim.scheduler.param_scheduler\n' \
+        b'OneCycleParamScheduler\n'
+    for evil in (b'\x80\x02' + name + b')R.',
+                 b'\x80\x02c__builtin__\ngetattr\n' + name +
+                 b'X\x08\x00\x00\x00__init__\x86R.'):
+        with open(path, 'wb') as file:
+            file.write(evil)
+        with pytest.raises(RefusedFileError):
+            read_weights(path)
