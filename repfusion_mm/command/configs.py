@@ -46,7 +46,7 @@ def dpm_config(plan: Plan) -> Config:
         denoiser.up_block_types = denoiser.up_block_types[:-1]
     cfg.train_dataloader.dataset = image_list(
         plan.list('distill'),
-        sized(cfg.train_dataloader.dataset.pipeline, size))
+        sized(cfg.train_dataloader.dataset.pipeline, size, plan.flip))
     set_steps(cfg, plan, steps, plan.images)
     if steps < SHORT:
         cfg.optim_wrapper.optimizer.lr = 1e-3
@@ -80,7 +80,7 @@ def distill_config(plan: Plan, teacher: dict, tap: str, t: int) -> Config:
     """
     cfg = read_config('distill/repfusion_resnet18_64px_folder.py')
     backbone, _ = student_config(plan)
-    pipeline = sized(cfg.train_pipeline, plan.size)
+    pipeline = sized(cfg.train_pipeline, plan.size, plan.flip)
     model = dict(
         backbone=dict(_delete_=True, **backbone),
         teacher=dict(_delete_=True, **teacher),
@@ -139,8 +139,8 @@ def classifier_config(plan: Plan, arm: str,
         backbone=dict(_delete_=True, **backbone),
         head=dict(in_channels=width, num_classes=len(plan.classes)))))
     cfg.train_dataloader.dataset = image_list(
-        plan.list('labelled'), sized(cfg.train_pipeline, plan.size),
-        plan.classes)
+        plan.list('labelled'), sized(cfg.train_pipeline, plan.size,
+                                     plan.flip), plan.classes)
     cfg.test_dataloader.dataset = image_list(
         plan.list('test'), sized(cfg.test_pipeline, plan.size), plan.classes)
     cfg.test_dataloader.num_workers = plan.workers

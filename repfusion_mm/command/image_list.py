@@ -23,12 +23,13 @@ def image_list(path: str, pipeline: List[dict],
         else dataset
 
 
-def sized(pipeline: Any, size: int) -> List[dict]:
+def sized(pipeline: Any, size: int, flip: bool = True) -> List[dict]:
     """A pipeline that gives images of a size.
 
     Args:
         pipeline (list[dict]): Of another size.
         size (int): In pixels.
+        flip (bool): Whether images may be flipped. Defaults to True.
 
     Returns:
         list[dict]: With one of eight parts cut off where the test pipeline
@@ -46,6 +47,8 @@ def sized(pipeline: Any, size: int) -> List[dict]:
     for step in copy.deepcopy(pipeline):
         if step['type'] == 'RandomResizedCrop' and size <= SMALL:
             steps += shift
+        elif step['type'] == 'RandomFlip' and not flip:
+            continue
         elif step['type'] in keys:
             key, value = keys[step['type']]
             steps.append(dict(step, **{key: value}))

@@ -29,6 +29,7 @@ class Plan:
         epochs (float, optional): As asked for.
         val_share (float): Of the labelled images, that are held out.
         time (str): ``'fixed'`` or ``'reinforced'``.
+        flip (bool): Whether images are flipped at random.
         asked_size (int, optional): As asked for.
         mark (str): Changes with the files of data and labels.
         images (int): That are distilled.
@@ -55,6 +56,7 @@ class Plan:
     epochs: Optional[float]
     val_share: float
     time: str
+    flip: bool = True
     asked_size: Optional[int] = None
     mark: str = ''
     images: int = 0
@@ -89,7 +91,8 @@ class Plan:
 _OPTIONS = dict(
     data='DATA', student='--student', teacher='--teacher', labels='--labels',
     asked_size='--size', epochs='--epochs', val_share='--val-share',
-    time='--time', mark='the image files of DATA and --labels')
+    time='--time', flip='flipping (--no-flip)',
+    mark='the image files of DATA and --labels')
 
 
 def settled_plan(asked: Plan) -> Optional[Plan]:

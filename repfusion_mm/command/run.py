@@ -65,7 +65,8 @@ def distill(data: str,
             size: Optional[int] = None,
             epochs: Optional[float] = None,
             val_share: float = 0.2,
-            time: str = 'fixed') -> Result:
+            time: str = 'fixed',
+            flip: bool = True) -> Result:
     """Distil a diffusion model into a backbone, from a folder of images.
 
     Called again with the same arguments it goes on where it was stopped, and
@@ -91,6 +92,8 @@ def distill(data: str,
         time (str): ``'fixed'``, at the time step that a look finds best, or
             ``'reinforced'``, by a policy that learns from the labels.
             Defaults to ``'fixed'``.
+        flip (bool): Whether half of the images are flipped, left and right.
+            Defaults to True.
 
     Returns:
         Result: Where everything is.
@@ -109,7 +112,8 @@ def distill(data: str,
         else teacher,
         out=osp.abspath(out or osp.join('work_dirs', f'{name}_{student}')),
         labels=labels and osp.abspath(labels), size=size or 0,
-        asked_size=size, epochs=epochs, val_share=val_share, time=time))
+        asked_size=size, epochs=epochs, val_share=val_share, time=time,
+        flip=flip))
     console = Console()
     record = Record(plan.path('progress.json'))
     print_plan(console, plan, record.stages)

@@ -12,6 +12,7 @@ from repfusion_mm.command.configs import (
     teacher_config,
 )
 from repfusion_mm.command.students import STUDENTS
+from repfusion_mm.registry import DATASETS
 
 
 def losses(build, cfg, samples):
@@ -74,3 +75,23 @@ def test_the_policy_sees_labels(make_plan, labels, build):
     shown = [dataset.get_data_info(number)['gt_label'] >= 0
              for number in range(len(dataset))]
     assert sum(shown) / len(shown) == pytest.approx(0.25, abs=0.05)
+
+
+@pytest.mark.parametrize('size', [16, 64])
+def test_images_of_the_training(make_plan, labels, size):
+    """Small ones are shifted, others cropped; flipped unless said."""
+    for flip in (True, False):
+        plan = make_plan(labels=labels, teacher=None, asked_size=size,
+                         flip=flip, out=f'{labels}_{flip}')
+        for cfg in (dpm_config(plan), classifier_config(plan, 'scratch', None),
+                    distill_config(plan, dict(
+                        type='repfusion_mm.UNetTeacher',
+                        config=dpm_config(plan).model.denoiser.to_dict()),
+                        'mid_block', 25)):
+            init_default_scope('mmpretrain')
+            dataset = cfg.train_dataloader.dataset
+            steps = [step.type for step in dataset.pipeline]
+            assert ('RandomFlip' in steps) == flip
+            assert ('RandomResizedCrop' in steps) == (size > 32)
+            assert DATASETS.build(dataset)[0]['inputs'].shape == \
+                (3, size, size)
