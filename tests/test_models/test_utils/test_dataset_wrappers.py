@@ -328,10 +328,11 @@ def test_mixtures_are_refused():
         build(few(Subset([1, 2], [0])))
 
 
-def test_boxes_are_refused():
+def test_boxes_are_hidden():
     from repfusion_mm.datasets.hidden_labels import hide_labels
-    with pytest.raises(ValueError, match='mmdet, whose boxes'):
-        hide_labels(dict(instances=[dict(bbox=[0, 0, 1, 1])]), 255)
+    box = dict(bbox=[0, 0, 1, 1])
+    assert hide_labels(dict(instances=[box], segments_info=[box]), 255) == \
+        dict(instances=[], segments_info=[], unlabelled=True)
 
 
 # --- CachedImages -----------------------------------------------------------
