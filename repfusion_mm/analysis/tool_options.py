@@ -7,6 +7,8 @@ from mmengine.registry import init_default_scope
 
 from repfusion_mm.engine.launch import find_device
 
+from .studied import SPLITS
+
 
 def add_config(parser: argparse.ArgumentParser, what: str) -> None:
     """Add ``config``, ``--device`` and ``--cfg-options``.
@@ -21,6 +23,33 @@ def add_config(parser: argparse.ArgumentParser, what: str) -> None:
         '--cfg-options', nargs='+', action=DictAction,
         help='override config settings: key=value, nested keys with dots, '
         'lists as key="[a,b]"')
+
+
+def add_taps(parser: argparse.ArgumentParser) -> None:
+    """Add ``--taps``.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool.
+    """
+    parser.add_argument(
+        '--taps', nargs='*', help='teacher taps (default: the config\'s own; '
+        'without a value: the first and last residual block of the middle '
+        'and of each block on the way up)')
+
+
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Add ``--timesteps``, ``--split`` and ``--seed``.
+
+    Args:
+        parser (argparse.ArgumentParser): Of a tool.
+    """
+    parser.add_argument(
+        '--timesteps', type=int, nargs='+', help='time steps (default: the '
+        'config\'s `timesteps`, or 10)')
+    parser.add_argument('--split', choices=SPLITS, default='train',
+                        help='whose images (default: %(default)s)')
+    parser.add_argument('--seed', type=int, default=0,
+                        help='draws the images (default: %(default)s)')
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

@@ -13,11 +13,13 @@ from repfusion_mm.analysis.looked_images import (
     draw_images,
     view_images,
 )
-from repfusion_mm.analysis.will_it_pay import candidate_taps, tapped_model
+from repfusion_mm.analysis.will_it_pay import (
+    LEAST_IMAGES,
+    candidate_taps,
+    tapped_model,
+)
 from repfusion_mm.models.utils.building import build_part
 from repfusion_mm.registry import DATASETS
-
-from .rules import LEAST_HELD_OUT
 
 TIMES = 20
 LABELLED, VIEWS = 256, 200  # labelled images, and views of all, at most
@@ -54,8 +56,7 @@ def choose(cfg: Config, tap: str, labelled: dict, progress: Callable) -> dict:
             dataset, list(progress(indices, 'reading images')),
             _views(len(indices)), model.data_preprocessor, model.raw_image)
         looked = looked and can_be_held_out(looked)
-        if looked is not None and \
-                len(looked.indices) >= LEAST_HELD_OUT:
+        if looked is not None and len(looked.indices) >= LEAST_IMAGES:
             looks = _look(model, looked, taps, 'labels', progress)
     if looks is None:
         dataset = DATASETS.build(cfg.train_dataloader.dataset)

@@ -5,6 +5,8 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
+from repfusion_mm.analysis.figures import new_figure
+
 GREEN, GREY = '#1a7f4b', '#9aa0a6'
 
 
@@ -19,10 +21,7 @@ def plot(draw: Callable, *what: Any, width: float = 6.) -> str:
     Returns:
         str: A PNG file, in base64.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    figure = Figure(figsize=(width, 3.6), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, 3.6)
     draw(figure.subplots(), *what)
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=120, format='png')

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
+from repfusion_mm.analysis.will_it_pay import LEAST_IMAGES as LEAST_HELD_OUT
 from repfusion_mm.models.utils.building import build_part
 
 from .choice import default_tap, looked_passes
@@ -35,13 +36,7 @@ from .images import (
 from .labels import Labelled, Pair, check_classes, find_labelled, of_paths
 from .plan import LISTS, TIMES, Plan, settled_plan
 from .plan_error import PlanError
-from .rules import (
-    LEAST_HELD_OUT,
-    LEAST_WATCHED,
-    all_steps,
-    batch_size,
-    training_size,
-)
+from .rules import LEAST_WATCHED, all_steps, batch_size, training_size
 from .students import find_student
 from .timing import Cost, cost_of
 

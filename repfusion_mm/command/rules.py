@@ -11,7 +11,6 @@ EPOCHS, STEPS = 20, 2000  # of distillation, whichever is more
 DPM_TIMES = 4  # as many steps as distillation
 MOST_FINETUNE = 2000
 LEAST_EPOCHS = 5
-LEAST_HELD_OUT = 10  # images whose labels choose tap and time step
 LEAST_TESTED = 30  # images that tell one classifier from another
 LEAST_WATCHED = 10  # images that tell whether features get better
 

@@ -23,7 +23,6 @@ from repfusion_mm.analysis.feature_similarity import (
 )
 from repfusion_mm.analysis.figures import heat_map, new_figure, save_figure
 from repfusion_mm.analysis.studied import (
-    SPLITS,
     study_images,
     study_student,
     study_teacher,
@@ -31,6 +30,8 @@ from repfusion_mm.analysis.studied import (
 )
 from repfusion_mm.analysis.tool_options import (
     add_config,
+    add_images,
+    add_taps,
     chosen_device,
     read_config,
 )
@@ -43,13 +44,8 @@ def parse_args(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config(parser, 'config with a `teacher` or a `model.teacher`, and '
                'dataloaders, such as configs/demo/probe_digits.py')
-    parser.add_argument(
-        '--taps', nargs='*', help='teacher taps (default: the config\'s own; '
-        'without a value: the first and last residual block of the middle '
-        'and of each block on the way up)')
-    parser.add_argument(
-        '--timesteps', type=int, nargs='+', help='time steps (default: the '
-        'config\'s `timesteps`, or 10)')
+    add_taps(parser)
+    add_images(parser)
     parser.add_argument('--checkpoint', help='of the config\'s stage 1: its '
                         'student is compared, too')
     parser.add_argument('--student-taps', nargs='+', help='layers of the '
@@ -63,15 +59,11 @@ def parse_args(argv=None):
     parser.add_argument(
         '--model-channel-order', choices=['rgb', 'bgr'], default='rgb',
         help='of the images that it was trained on (default: %(default)s)')
-    parser.add_argument('--split', choices=SPLITS, default='train',
-                        help='whose images (default: %(default)s)')
     parser.add_argument('--images', type=count, default=1536,
                         help='images in all (default: %(default)s)')
     parser.add_argument('--draws', type=count, default=3,
                         help='parts of the images, compared one by one '
                         '(default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='draws the images (default: %(default)s)')
     parser.add_argument('--out', help='write <out>.json with the numbers and '
                         '<out>.png with the heat map')
     args = parser.parse_args(argv)

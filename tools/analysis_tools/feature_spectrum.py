@@ -16,13 +16,14 @@ from rich.table import Column, Table
 from repfusion_mm.analysis.feature_spectrum import spectra_over_time
 from repfusion_mm.analysis.figures import new_figure, save_figure
 from repfusion_mm.analysis.studied import (
-    SPLITS,
     study_images,
     study_teacher,
     study_times,
 )
 from repfusion_mm.analysis.tool_options import (
     add_config,
+    add_images,
+    add_taps,
     chosen_device,
     read_config,
 )
@@ -35,21 +36,12 @@ def parse_args(argv=None):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     add_config(parser, 'config with a `teacher` or a `model.teacher`, and '
                'dataloaders, such as configs/demo/probe_digits.py')
-    parser.add_argument(
-        '--taps', nargs='*', help='teacher taps (default: the config\'s own; '
-        'without a value: the first and last residual block of the middle '
-        'and of each block on the way up)')
-    parser.add_argument(
-        '--timesteps', type=int, nargs='+', help='time steps (default: the '
-        'config\'s `timesteps`, or 10)')
-    parser.add_argument('--split', choices=SPLITS, default='train',
-                        help='whose images (default: %(default)s)')
+    add_taps(parser)
+    add_images(parser)
     parser.add_argument('--images', type=count, default=1536,
                         help='images in all (default: %(default)s)')
     parser.add_argument('--draws', type=count, default=3,
                         help='parts of the images (default: %(default)s)')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='draws the images (default: %(default)s)')
     parser.add_argument('--out', help='write <out>.json with the numbers and '
                         '<out>.png with the curves')
     return parser.parse_args(argv)

@@ -30,6 +30,7 @@ from repfusion_mm.analysis.studied import (
 )
 from repfusion_mm.analysis.tool_options import (
     add_config,
+    add_taps,
     chosen_device,
     read_config,
 )
@@ -46,10 +47,7 @@ def parse_args(argv=None):
                '`timesteps` and `labels_per_class` (of masks and landmarks: '
                'labelled images in all), such as configs/demo/'
                'probe_digits.py')
-    parser.add_argument(
-        '--taps', nargs='*', help='teacher taps (default: the config\'s own; '
-        'without a value: the first and last residual block of the middle '
-        'and of each block on the way up)')
+    add_taps(parser)
     parser.add_argument(
         '--split', choices=['val', 'test'], default='val',
         help='what the probe predicts')

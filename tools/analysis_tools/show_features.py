@@ -19,7 +19,6 @@ from repfusion_mm.analysis.feature_similarity import student_features
 from repfusion_mm.analysis.figures import image_rows, new_figure, save_figure
 from repfusion_mm.analysis.look import features_at
 from repfusion_mm.analysis.studied import (
-    SPLITS,
     study_images,
     study_student,
     study_teacher,
@@ -27,6 +26,7 @@ from repfusion_mm.analysis.studied import (
 )
 from repfusion_mm.analysis.tool_options import (
     add_config,
+    add_images,
     chosen_device,
     read_config,
 )
@@ -41,11 +41,7 @@ def parse_args(argv=None):
                'dataloaders, such as configs/demo/probe_digits.py')
     parser.add_argument('--tap', help='teacher tap (default: the config\'s '
                         'first)')
-    parser.add_argument(
-        '--timesteps', type=int, nargs='+', help='time steps (default: the '
-        'config\'s `timesteps`, or 10)')
-    parser.add_argument('--split', choices=SPLITS, default='train',
-                        help='whose images (default: %(default)s)')
+    add_images(parser)
     parser.add_argument('--images', type=count, default=6,
                         help='images that are shown (default: %(default)s)')
     parser.add_argument('--fit-images', type=count, default=64,
@@ -55,8 +51,6 @@ def parse_args(argv=None):
                         'show the student beside the teacher')
     parser.add_argument('--student-taps', nargs='+', help='layers of the '
                         'student (default: those of the connections)')
-    parser.add_argument('--seed', type=int, default=0,
-                        help='draws the images (default: %(default)s)')
     parser.add_argument('--out', default='work_dirs/show_features/features',
                         help='write <out>.png and <out>.json (default: '
                         '%(default)s)')
