@@ -205,12 +205,17 @@ class Cifar10(Study):
             teacher=teacher, connections=[dict(
                 student_tap='out.-1', teacher_tap=tap,
                 loss=dict(type='repfusion_mm.HintLoss', pool=True))])
-        hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
+        hooks, optim_wrapper = [dict(type='repfusion_mm.TimeSamplerHook')], {}
         if arm == 'reinforced':
+            # its reward tells little that the look has not told: the policy
+            # starts nearly settled, and what is noise must not move it
             model['time_sampler'] = dict(
-                num_bins=len(MIDDLES), entropy_weight=0., look=True)
+                num_bins=len(MIDDLES), entropy_weight=0.,
+                look=dict(temperature=0.1))
             model['reward'] = dict(
                 _delete_=True, type='repfusion_mm.HeldOutReward')
+            optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(
+                time_sampler=dict(lr_mult=0.1))))
         elif arm == 'constant':  # it searches by itself
             model['time_sampler'] = dict(
                 num_bins=len(MIDDLES), entropy_weight=0.3)
@@ -221,7 +226,8 @@ class Cifar10(Study):
         elif t is not None:
             model['time_sampler'] = dict(t=t)
         return self.config(f'distill/{ARMS[arm]}.py', 'distill', dataset,
-                           seed, model=model, custom_hooks=hooks)
+                           seed, model=model, custom_hooks=hooks,
+                           optim_wrapper=optim_wrapper)
 
     def _from_bank(self, cfg):
         """The same, its teacher's features from a bank of what is drawn."""

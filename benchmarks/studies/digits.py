@@ -41,7 +41,9 @@ def parse_args(argv=None):
         'bank of whole images), uniform, reinforced, joint, joint_balanced '
         'and joint_strong (both stages at once); at the first of '
         f'--labels, with {OTHER_SEEDS} seeds: blind (a policy that does not '
-        'look first) and constant (one that does not see the image) '
+        'look first), constant (one that does not see the image) and settled '
+        '(one that starts from the look nearly settled, and learns slowly by '
+        'HeldOutReward) '
         '(default: %(default)s)')
     parser.add_argument('--split', choices=['val', 'test'], default='test',
                         help='what is predicted: val to choose settings, '

@@ -18,8 +18,16 @@ PROBE = 'analysis_tools/probe_time'
 CANDIDATES = list(range(25, 1000, 50))  # for the best fixed t
 TRAINED = 3  # of them
 POLICIES = dict(  # how they differ from the reinforced one
-    blind={'look': False, 'entropy_weight': 0.3},
-    constant={'policy.type': 'repfusion_mm.ConstantPolicy'})
+    blind={'model.time_sampler.look': False,
+           'model.time_sampler.entropy_weight': 0.3},
+    constant={'model.time_sampler.policy.type':
+              'repfusion_mm.ConstantPolicy'},
+    settled={'model.time_sampler.look._delete_': True,
+             'model.time_sampler.look.temperature': 0.1,
+             'optim_wrapper.paramwise_cfg.custom_keys.time_sampler.lr_mult':
+             0.1,
+             'model.reward._delete_': True,
+             'model.reward.type': 'repfusion_mm.HeldOutReward'})
 JOINT = dict(  # how they differ from the joint config
     joint={},
     joint_balanced={'model.balance': True},
@@ -117,8 +125,7 @@ class Study(Plan):
         paths = {'model.teacher.pretrained': self.teacher}
         if t:
             values['model.time_sampler.t'] = t
-        values.update({f'model.time_sampler.{key}': value for key, value in
-                       POLICIES.get(kind, {}).items()})
+        values.update(POLICIES.get(kind, {}))
         if kind == 'bank':
             values['model.teacher.timesteps'] = f'[{t}]'
             paths = {'model.teacher.teacher.pretrained': self.teacher,

@@ -40,6 +40,9 @@ class FixedTime(nn.Module):
         if look is not None and not automatic:
             raise ValueError(f'`time_sampler.look` is {look}, but '
                              f'`time_sampler.t` is {t} and not \'auto\'')
+        if 'temperature' in (look or {}):
+            raise ValueError('`time_sampler.look.temperature` is of a policy: '
+                             '`FixedTime` takes the best time step alone')
         self.t: Optional[int] = None if isinstance(t, str) else t
         self.look_options: Optional[LookOptions] = \
             look_options(look or True) if automatic else None

@@ -20,9 +20,15 @@ class LookOptions(NamedTuple):
             is found. Defaults to None: ``'labels'`` if there are any and the
             reward of the training reads them, or else ``'frequency'``, or
             ``'views'`` of features without positions.
+        temperature (float): How much is left open to a policy, above 0. At 1
+            a time step that is one standard error worse than the best is
+            drawn 1 / e times as often; at 0.1 the policy has nearly settled
+            before the first step, and the student is taught at one t from
+            the start. Defaults to 1.
     """
     share: float = 0.05
     reward: Optional[str] = None
+    temperature: float = 1.
 
 
 def look_options(look: Union[bool, dict]) -> Optional[LookOptions]:
@@ -50,6 +56,9 @@ def look_options(look: Union[bool, dict]) -> Optional[LookOptions]:
         raise ValueError('`time_sampler.look.share` is a share of the '
                          'teacher\'s passes, above 0 and up to 1, got '
                          f'{options.share}')
+    if not options.temperature > 0:
+        raise ValueError('`time_sampler.look.temperature` must be above 0, '
+                         f'got {options.temperature}')
     if options.reward not in (None, *LOOK_REWARDS):
         raise ValueError(f'`time_sampler.look.reward` is {options.reward!r}, '
                          f'expected one of {LOOK_REWARDS}, or None')

@@ -146,17 +146,21 @@ class ReinforcedTime(nn.Module):
 
         The policy is fitted to them by its exact gradient; see
         :func:`fit_policy`. The standard error of their means is the
-        temperature, so that few images leave many time steps open.
+        temperature, so that few images leave many time steps open, times
+        ``look.temperature``.
 
         Args:
             look (Look): What the time steps are worth.
         """
         believed = look.believed
+        options = self.look_options
+        temperature = believed.std_error * (
+            1. if options is None else options.temperature)
         mean, values = (
             at_centres(one, look.timesteps, len(self.found), self.bin_width)
             for one in (believed.mean[None], believed.values))
-        fit_policy(self.policy, look.images, values, believed.std_error)
-        self.found.copy_((mean[0] / believed.std_error.clamp(min=1e-6))
+        fit_policy(self.policy, look.images, values, temperature)
+        self.found.copy_((mean[0] / temperature.clamp(min=1e-6))
                          .log_softmax(0).clamp(min=LEAST_FOUND))
 
     def loss(self, sample: TimeSample, reward: Tensor,

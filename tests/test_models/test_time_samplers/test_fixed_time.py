@@ -20,3 +20,9 @@ def test_default(build, images):
 def test_negative(build):
     with pytest.raises(ValueError, match='`time_sampler.t`.*-1'):
         build(dict(type='repfusion_mm.FixedTime', t=-1))
+
+
+def test_temperature_is_of_a_policy(build):
+    with pytest.raises(ValueError, match='temperature` is of a policy'):
+        build(dict(type='repfusion_mm.FixedTime', t='auto',
+                   look=dict(temperature=0.1)))

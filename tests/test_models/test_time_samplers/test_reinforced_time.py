@@ -3,6 +3,7 @@ import itertools
 import pytest
 import torch
 
+from repfusion_mm.analysis.look import Look
 from repfusion_mm.models.time_samplers import TimeSample
 
 ALL = torch.ones(64, dtype=torch.bool)
@@ -331,6 +332,7 @@ def test_own_baseline_is_unbiased(constant):
     (dict(num_draws=2, baseline='none'), "num_draws` is 2.*'none'"),
     (dict(look=dict(shares=0.1)), "`time_sampler.look` has 'shares'.*share"),
     (dict(look=dict(share=0.)), '`time_sampler.look.share`.*got 0.0'),
+    (dict(look=dict(temperature=0.)), 'look.temperature`.*above 0, got 0.0'),
     (dict(look=dict(reward='label')), "look.reward` is 'label'.*'labels'")])
 def test_options_refused(sampler, options, message):
     with pytest.raises(ValueError, match=message):
@@ -345,3 +347,20 @@ def test_entropy_relative_to_what_was_found(constant, images):
     divergence = (log_prob.exp() * (log_prob - found)).sum()
     torch.testing.assert_close(module(images).entropy,
                                -divergence.expand(4))
+
+
+@pytest.mark.parametrize('temperature', [1., 0.3])
+def test_starts_from_the_look(constant, temperature):
+    rewards = torch.randn(30, 1, 4, generator=torch.Generator().manual_seed(0)
+                          ).double() + torch.tensor([0., 0.3, 0.1, 0.2])
+    look = Look([0, 1, 2, 3], rewards, None,
+                torch.zeros(30, 1, 3, 8, 8, dtype=torch.uint8), 'labels')
+    module = constant(4, look=dict(temperature=temperature))
+    module.learn_from(look)
+    believed = look.believed
+    wanted = (believed.mean / (temperature * believed.std_error)).log_softmax(
+        0).float()
+    torch.testing.assert_close(module.found, wanted)
+    assert believed.likeness == 0  # no image differs from the others
+    torch.testing.assert_close(module.policy.scores.softmax(0), wanted.exp(),
+                               atol=0.01, rtol=0.)
