@@ -34,11 +34,12 @@ def sized(pipeline: Any, size: int, flip: bool = True) -> List[dict]:
     Returns:
         list[dict]: With one of eight parts cut off where the test pipeline
         cuts off so much. Of small images a crop leaves too little to see:
-        they are shifted by up to an eighth, as CIFAR's are.
+        they are shifted by up to an eighth in training, as CIFAR's are, and
+        tested whole.
     """
+    edge = size if size <= SMALL else size * 9 // 8
     keys = dict(RandomResizedCrop=('scale', size),
-                ResizeEdge=('scale', size * 9 // 8),
-                CenterCrop=('crop_size', size))
+                ResizeEdge=('scale', edge), CenterCrop=('crop_size', size))
     shift = [dict(type='ResizeEdge', scale=size, edge='short'),
              dict(type='CenterCrop', crop_size=size),
              dict(type='RandomCrop', crop_size=size, padding=size // 8,

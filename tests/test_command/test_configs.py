@@ -1,3 +1,4 @@
+import cv2
 import pytest
 import torch
 from mmengine.config import Config
@@ -95,3 +96,15 @@ def test_images_of_the_training(make_plan, labels, size):
             assert ('RandomResizedCrop' in steps) == (size > 32)
             assert DATASETS.build(dataset)[0]['inputs'].shape == \
                 (3, size, size)
+
+
+def test_small_images_are_tested_whole(make_plan, labels):
+    """As the student has seen them: no border is cut off, nothing scaled."""
+    plan = make_plan(labels=labels)
+    assert plan.size == plan.short_side == 16
+    init_default_scope('mmpretrain')
+    cfg = classifier_config(plan, 'scratch', None)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    path = dataset.get_data_info(0)['img_path']
+    assert torch.equal(dataset[0]['inputs'], torch.from_numpy(
+        cv2.imread(path)).permute(2, 0, 1))
