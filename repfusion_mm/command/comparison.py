@@ -15,7 +15,7 @@ from repfusion_mm.registry import MODELS
 ARMS = dict(
     distilled='from the distilled backbone',
     scratch='from scratch',
-    scratch_long='from scratch, with the steps of both stages')
+    scratch_long='from scratch, steps of both')
 
 
 def answers(cfg: Config, checkpoint: str) -> List[int]:

@@ -24,13 +24,12 @@ class Plan:
         teacher (str, optional): Folder or hub id; None if one is trained.
         out (str): The output folder, absolute.
         labels (str, optional): Folder of labelled images, absolute.
-        size (int, optional): Side of the images, in pixels; as asked for
-            until the plan is settled, then as it is.
         epochs (float, optional): As asked for.
         val_share (float): Of the labelled images, that are held out.
         time (str): ``'fixed'`` or ``'reinforced'``.
         flip (bool): Whether images are flipped at random.
         asked_size (int, optional): As asked for.
+        size (int): Side of the images, in pixels.
         mark (str): Changes with the files of data and labels.
         images (int): That are distilled.
         broken (int): That cannot be read.
@@ -52,12 +51,12 @@ class Plan:
     teacher: Optional[str]
     out: str
     labels: Optional[str]
-    size: int
     epochs: Optional[float]
     val_share: float
     time: str
     flip: bool = True
     asked_size: Optional[int] = None
+    size: int = 0
     mark: str = ''
     images: int = 0
     broken: int = 0

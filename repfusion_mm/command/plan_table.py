@@ -5,6 +5,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .comparison import ARMS
 from .plan import LISTS, Plan
 from .rules import LEAST_EPOCHS, LEAST_TESTED, batch_size
 from .students import find_student
@@ -13,9 +14,7 @@ SETTLED = 200  # steps, of batch norms; with 46 a ShuffleNetV2's had not
 TITLES = dict(
     dpm='diffusion model of your images', choice='look for tap and time step',
     distill='distillation into the student',
-    distilled='classifier from the distilled backbone',
-    scratch='classifier from scratch',
-    scratch_long='classifier from scratch, steps of both')
+    **{arm: f'classifier {title}' for arm, title in ARMS.items()})
 
 
 def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:

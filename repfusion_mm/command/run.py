@@ -30,7 +30,7 @@ from .image_list import image_list
 from .make_plan import make_plan
 from .plan import Plan
 from .plan_error import PlanError
-from .plan_table import print_plan
+from .plan_table import TITLES, print_plan
 from .record import Record
 from .report import write_report
 from .training import train
@@ -111,8 +111,7 @@ def distill(data: str,
         teacher=osp.abspath(teacher) if teacher and osp.exists(teacher)
         else teacher,
         out=osp.abspath(out or osp.join('work_dirs', f'{name}_{student}')),
-        labels=labels and osp.abspath(labels), size=size or 0,
-        asked_size=size, epochs=epochs, val_share=val_share, time=time,
+        labels=labels and osp.abspath(labels), asked_size=size, epochs=epochs, val_share=val_share, time=time,
         flip=flip))
     console = Console()
     record = Record(plan.path('progress.json'))
@@ -140,8 +139,7 @@ class _Stages:
         """All of it."""
         plan, once = self.plan, self.record.once
         if plan.teacher is None:
-            once('dpm', partial(self._train, dpm_config(plan), 'dpm',
-                                'diffusion model'))
+            once('dpm', partial(self._train, dpm_config(plan), 'dpm', 'dpm'))
         teacher = teacher_config(plan)
         tap = default_tap(teacher)
         cfg = distill_config(plan, teacher, tap, 0)
@@ -156,7 +154,7 @@ class _Stages:
         config, backbone = plan.path('config.py'), plan.path('backbone.pth')
         dump(cfg, config)
         weights = once('distill', partial(self._train, cfg, 'distill',
-                                          'distillation'))
+                                          'distill'))
         once('export', lambda: _export(weights, backbone))
         rows = self._compare(backbone) if plan.classes else []
         report = plan.path('report.html')
@@ -164,7 +162,8 @@ class _Stages:
         return Result(backbone, config, report, choice['tap'], choice['t'],
                       rows)
 
-    def _train(self, cfg: Any, folder: str, title: str) -> str:
+    def _train(self, cfg: Any, folder: str, stage: str) -> str:
+        title = TITLES[stage]
         self._say(f'{title}: {cfg.train_cfg.max_iters} steps; the log is in '
                   f'{self.plan.path(folder)}')
         return train(cfg, self.plan.path(folder), title)
@@ -181,12 +180,12 @@ class _Stages:
 
     def _compare(self, backbone: str) -> List[dict]:
         right: Dict[str, List[int]] = {}
-        for arm, title in ARMS.items():
+        for arm in ARMS:
             cfg = classifier_config(
                 self.plan, arm, backbone if arm == 'distilled' else None)
             folder = osp.join('classifiers', arm)
             weights = self.record.once(arm, partial(
-                self._train, cfg, folder, f'classifier {title}'))
+                self._train, cfg, folder, arm))
             right[arm] = self.record.once(
                 f'{arm}_tested', partial(answers, cfg, weights))
         return compared(right)

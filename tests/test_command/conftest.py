@@ -37,7 +37,7 @@ def make_plan(digits, tmp_path, pipeline_folder):
     def settle(**options):
         given = dict(data=digits, student='resnet18',
                      teacher=pipeline_folder, out=str(tmp_path / 'out'),
-                     labels=None, size=0, epochs=1, val_share=0.25,
+                     labels=None, epochs=1, val_share=0.25,
                      time='fixed')
         given.update(options)
         before = module.cost_of
