@@ -111,8 +111,8 @@ def distill(data: str,
         teacher=osp.abspath(teacher) if teacher and osp.exists(teacher)
         else teacher,
         out=osp.abspath(out or osp.join('work_dirs', f'{name}_{student}')),
-        labels=labels and osp.abspath(labels), asked_size=size, epochs=epochs, val_share=val_share, time=time,
-        flip=flip))
+        labels=labels and osp.abspath(labels), asked_size=size,
+        epochs=epochs, val_share=val_share, time=time, flip=flip))
     console = Console()
     record = Record(plan.path('progress.json'))
     print_plan(console, plan, record.stages)
