@@ -8,6 +8,7 @@ from torch import Tensor
 
 from repfusion_mm.models.rewards.targets import Targets
 
+from .label_free import effective_rank
 from .look import held_out
 
 NEIGHBOURS = 20
@@ -108,40 +109,6 @@ def knn_predictions(known: np.ndarray, labels: np.ndarray,
         min(neighbours, max(1, len(known) // 10)))
     classifier.fit(normalize(known), labels)
     return np.asarray(classifier.predict(normalize(asked)))
-
-
-def effective_rank(features: Tensor) -> float:
-    """How many directions the features use: RankMe.
-
-    The exponential of the entropy of the singular values' shares. Features
-    that have collapsed onto a line have 1, those that use C directions alike
-    C (or N, if there are fewer).
-
-    Args:
-        features (Tensor): (N, C).
-
-    Returns:
-        float: From 1 to the lesser of N and C; 0 of features that are zero.
-
-    Source: Garrido et al., "RankMe: Assessing the Downstream Performance of
-    Pretrained Self-Supervised Representations by Their Rank", ICML 2023,
-    equation 2.
-    """
-    return rank_of(torch.linalg.svdvals(features.double()))
-
-
-def rank_of(values: Tensor) -> float:
-    """The effective rank of a matrix with these singular values.
-
-    Args:
-        values (Tensor): At least 0, float64, (min(N, C),).
-
-    Returns:
-        float: As of :func:`effective_rank`.
-    """
-    shares = values / values.sum().clamp(min=1e-300)
-    return float(torch.special.entr(shares).sum().exp()) \
-        if values.any() else 0.
 
 
 def alignment(features: Tensor, others: Tensor) -> float:

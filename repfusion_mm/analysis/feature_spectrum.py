@@ -7,7 +7,7 @@ from torch import Tensor
 
 from repfusion_mm.models.losses.pooled import pooled
 
-from .feature_quality import effective_rank, rank_of
+from .label_free import effective_rank, rank_of
 from .look import features_at
 from .looked_images import LookedImages
 

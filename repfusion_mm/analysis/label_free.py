@@ -1,4 +1,4 @@
-"""What a time step is worth, without labels."""
+"""What features are worth, without labels."""
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -44,3 +44,37 @@ def high_frequency_ratio(maps: Tensor) -> Tensor:
     high = height[:, None].square() + width.square() > 0.25**2
     return ((energy * high).sum((1, 2)) /
             energy.sum((1, 2)).clamp(min=1e-30)).double()
+
+
+def effective_rank(features: Tensor) -> float:
+    """How many directions the features use: RankMe.
+
+    The exponential of the entropy of the singular values' shares. Features
+    that have collapsed onto a line have 1, those that use C directions alike
+    C (or N, if there are fewer).
+
+    Args:
+        features (Tensor): (N, C).
+
+    Returns:
+        float: From 1 to the lesser of N and C; 0 of features that are zero.
+
+    Source: Garrido et al., "RankMe: Assessing the Downstream Performance of
+    Pretrained Self-Supervised Representations by Their Rank", ICML 2023,
+    equation 2.
+    """
+    return rank_of(torch.linalg.svdvals(features.double()))
+
+
+def rank_of(values: Tensor) -> float:
+    """The effective rank of a matrix with these singular values.
+
+    Args:
+        values (Tensor): At least 0, float64, (min(N, C),).
+
+    Returns:
+        float: As of :func:`effective_rank`.
+    """
+    shares = values / values.sum().clamp(min=1e-300)
+    return float(torch.special.entr(shares).sum().exp()) \
+        if values.any() else 0.

@@ -25,10 +25,15 @@ from repfusion_mm.models.time_samplers.look_options import LOOK_REWARDS
 from repfusion_mm.models.time_samplers.looked_values import (
     LookedValues,
     looked_values,
+    smoothed,
 )
 from repfusion_mm.models.utils.ridge import ridge_fit, ridge_residuals
 
-from .label_free import high_frequency_ratio, two_view_agreement
+from .label_free import (
+    effective_rank,
+    high_frequency_ratio,
+    two_view_agreement,
+)
 from .looked_images import LookedImages
 
 SCALES = (1., 2., 4., 8., 16., 32.)  # of class predictions, likewise
@@ -47,6 +52,8 @@ class Look(NamedTuple):
         reward (str): ``'labels'``, ``'frequency'`` or ``'views'``.
         fits (HeldOutFits, optional): What reads the labels of other images,
             if it was asked for.
+        rank (Tensor, optional): Effective rank of the averaged features at
+            each time step, float64, (T,); where classes reward.
     """
     timesteps: List[int]
     rewards: Tensor
@@ -54,21 +61,27 @@ class Look(NamedTuple):
     images: Tensor
     reward: str
     fits: Optional[HeldOutFits] = None
+    rank: Optional[Tensor] = None
 
     @property
     def believed(self) -> LookedValues:
         """What can be believed of it."""
-        return looked_values(self.rewards, self.images)
+        return looked_values(self.rewards, self.images, self.rank)
 
     @property
     def smoothed(self) -> Tensor:
         """The mean rewards, each averaged with its neighbours', (T,)."""
-        return self.believed.mean + self.rewards.mean()
+        return smoothed(self.rewards.mean((0, 1))[None])[0]
+
+    @property
+    def best(self) -> int:
+        """Place of the time step that is believed to be worth the most."""
+        return int(self.believed.mean.argmax())
 
     @property
     def best_t(self) -> int:
-        """The t that is worth the most to all images, its neighbours heard."""
-        return self.timesteps[int(self.believed.mean.argmax())]
+        """The t that is believed to be worth the most to all images."""
+        return self.timesteps[self.best]
 
     def of(self, images: Sequence[int]) -> 'Look':
         """The look at some of the images alone.
@@ -101,6 +114,8 @@ class Look(NamedTuple):
             reward=rewards.mean(0).tolist(), std_error=errors.tolist(),
             smoothed=self.smoothed.tolist(),
             likeness=float(believed.likeness), chosen_t=self.best_t)
+        if self.rank is not None:
+            record['rank'] = self.rank.tolist()
         if self.scores is not None:
             record['score'] = self.scores.mean((0, 1)).tolist()
         return record
@@ -122,8 +137,9 @@ def look(teacher: Any,
     With labels, a time step is worth what a ridge regression on z(t) predicts
     of the labels of an image that it was not fitted to, all views of it left
     out together: the log-probability of its class, or minus the squared error
-    of all else. Each time step has the best of five penalties. Masks and
-    keypoints are read on a grid of at most 8 x 8 cells.
+    of all else. Each time step has the best of five penalties. Of classes the
+    features' effective rank is heard, too, see :func:`looked_values`. Masks
+    and keypoints are read on a grid of at most 8 x 8 cells.
 
     Args:
         teacher (nn.Module): With its weights.
@@ -174,6 +190,7 @@ def look(teacher: Any,
                 f'a look by \'frequency\' takes maps, but {tap!r} is of shape '
                 f'{shape} (a feature bank holds averages); look by \'views\'')
     values: dict = {tap: [] for tap in taps}
+    ranks: dict = {tap: [] for tap in taps}
     fits: dict = {tap: [] for tap in taps}
     for t in progress(timesteps):
         features = features_at(teacher, looked, t, taps, read, batch_size,
@@ -184,6 +201,8 @@ def look(teacher: Any,
                 values[tap].append(tuple(
                     one.view(found.shape[:2]) for one in
                     (best.rewards, targets.score(best.errors))))
+                if targets.grid is None:
+                    ranks[tap].append(effective_rank(found.flatten(0, 2)))
                 if folds is not None:
                     fits[tap].append(_fits(found, targets, folds, best))
             else:
@@ -197,7 +216,8 @@ def look(teacher: Any,
             None if scores[0] is None else torch.stack(scores, 2).cpu(),
             looked.images, reward, HeldOutFits(
                 torch.tensor(timesteps), *map(torch.stack, zip(*fits[tap])))
-            if fits[tap] else None)
+            if fits[tap] else None,
+            torch.tensor(ranks[tap]).double() if ranks[tap] else None)
     return looks
 
 
@@ -224,7 +244,8 @@ def best_of(looks: Dict[str, Look]) -> tuple:
     Returns:
         tuple[str, int]: Tap and time step.
     """
-    tap = max(looks, key=lambda name: float(looks[name].smoothed.max()))
+    tap = max(looks, key=lambda name: float(
+        looks[name].smoothed[looks[name].best]))
     return tap, looks[tap].best_t
 
 

@@ -144,7 +144,9 @@ def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
     figures = [(
         'Why this time step', plot(draw_look, choice),
         f'{why} Taken is {choice["tap"]} at t = {choice["t"]}, where its '
-        'smoothed worth is greatest.')]
+        'smoothed worth is greatest' + (
+            ', the effective rank of the features heard.'
+            if 'rank' in choice['taps'][choice['tap']] else '.'))]
     if rows:
         figures.append((
             'The comparison', plot(draw_comparison, rows, ARMS),

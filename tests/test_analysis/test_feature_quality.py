@@ -17,19 +17,6 @@ def classes(labels, number=2):
                    torch.ones_like(hot), None)
 
 
-def test_effective_rank():
-    """Orthogonal directions of equal length count one each."""
-    basis = torch.linalg.qr(torch.randn(12, 12))[0].double()
-    assert module.effective_rank(basis[:5]) == pytest.approx(5)
-    assert module.effective_rank(basis[:1].repeat(9, 1)) == pytest.approx(1)
-    weights = torch.tensor([3., 1.]).double()
-    share = weights / weights.sum()
-    wanted = float((-(share * share.log()).sum()).exp())
-    assert module.effective_rank(
-        basis[:2] * weights[:, None]) == pytest.approx(wanted)
-    assert module.effective_rank(torch.zeros(3, 4)) == 0
-
-
 def test_alignment_and_uniformity():
     torch.manual_seed(0)
     one, other = torch.randn(2, 7, 5).double()

@@ -200,3 +200,33 @@ def test_refused(samples, reward, message):
     with pytest.raises(ValueError, match=message):
         look(Teacher(), looked(images, samples([0, 1])), TIMES, ['map'],
              reward)
+
+
+class Collapsing(nn.Module):
+    """Random features, of one direction but at t = 300; none says a class."""
+    num_timesteps = 1000
+    feature_shapes = dict(map=(6, ))
+
+    def read_samples(self, data_samples):
+        return None
+
+    def forward(self, images, timesteps, told=None):
+        code = torch.randn(len(images), 6) + 1
+        code[:, 1:] *= float(timesteps[0] == 300)
+        return dict(map=code)
+
+
+def test_rank_decides_where_labels_say_nothing(samples):
+    images, _ = colours(40, 2)
+    torch.manual_seed(0)
+    data = samples(torch.randint(2, (40, )).repeat_interleave(2).tolist())
+    found = look(Collapsing(), looked(images, data), TIMES, ['map'])['map']
+    assert found.rank.tolist()[0] == pytest.approx(1.)
+    assert 4 < found.rank[1] <= 6
+    assert found.best_t == 300 and found.record()['rank'][3] < 1.01
+    some = found.of([0, 1, 2, 3])
+    assert some.rank is found.rank  # it reads no labels
+    # what is shown of the labels holds nothing of the rank
+    mean = found.rewards.mean((0, 1))
+    assert found.smoothed[1] == pytest.approx(
+        float(mean[0] + 2 * mean[1] + mean[2]) / 4)

@@ -14,9 +14,9 @@ from rich.progress import track
 from rich.table import Column, Table
 
 from repfusion_mm.analysis.feature_maps import pca_maps
-from repfusion_mm.analysis.feature_quality import effective_rank
 from repfusion_mm.analysis.feature_similarity import student_features
 from repfusion_mm.analysis.figures import image_rows, new_figure, save_figure
+from repfusion_mm.analysis.label_free import effective_rank
 from repfusion_mm.analysis.look import features_at
 from repfusion_mm.analysis.studied import (
     study_images,

@@ -223,5 +223,9 @@ def draw_look(record: dict) -> np.ndarray:
     axes.plot(record['t'], record['smoothed'])
     axes.axvline(record['chosen_t'], linestyle=':')
     axes.set(xlabel='time step t', ylabel=f'worth, by {record["rewarded"]}')
+    if 'rank' in record:
+        other = axes.twinx()
+        other.plot(record['t'], record['rank'], color='grey', linewidth=0.8)
+        other.set_ylabel('effective rank', color='grey')
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

@@ -1,18 +1,22 @@
 """What a look at some images says about the time steps of all images."""
-from typing import NamedTuple, Sequence
+from typing import NamedTuple, Optional, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 SIDE = 16  # images are compared at this size
+# what a standard deviation of the rank over the time steps counts, in standard
+# errors of what the labels say
+RANK_ERRORS = 2.
 
 
 class LookedValues(NamedTuple):
     """Of N images at T time steps.
 
     Attributes:
-        mean (Tensor): Over the images and neighbouring time steps, (T,).
+        mean (Tensor): Over the images and neighbouring time steps, with what
+            the rank adds, (T,).
         std_error (Tensor): Of the differences between the means, scalar.
         values (Tensor): What each t is believed to be worth for each image,
             up to a constant of the image, (N, T).
@@ -25,7 +29,8 @@ class LookedValues(NamedTuple):
     likeness: Tensor
 
 
-def looked_values(rewards: Tensor, images: Tensor) -> LookedValues:
+def looked_values(rewards: Tensor, images: Tensor,
+                  rank: Optional[Tensor] = None) -> LookedValues:
     """Shrink what was looked at to what can be believed.
 
     A reward is the sum of what the image is worth at any t (of no interest),
@@ -34,9 +39,15 @@ def looked_values(rewards: Tensor, images: Tensor) -> LookedValues:
     image most like it, a regression through the origin, is what can be
     learnt of it for others; to that share it is kept.
 
+    The features' effective rank over t needs no labels and has little noise,
+    and its peak is near that of a probe (docs/study.md). It counts as much as
+    two standard errors of the rewards: where there are few labels it decides
+    among the time steps that these do not tell apart, and many outvote it.
+
     Args:
         rewards (Tensor): Of N images in V views at T time steps, (N, V, T).
         images (Tensor): Raw images, (N, V, 3, H, W).
+        rank (Tensor, optional): Effective rank at each time step, (T,).
 
     Returns:
         LookedValues: For a policy to be fitted to.
@@ -56,8 +67,25 @@ def looked_values(rewards: Tensor, images: Tensor) -> LookedValues:
         nearest = distance.argmin(1).to(own.device)
         likeness = ((own * own[nearest]).sum() / own.square().sum().clamp(
             min=1e-30)).clamp(0, 1)
-    return LookedValues(smoothed(mean[None])[0], error,
-                        smoothed(mean + likeness * own), likeness)
+    told = torch.zeros_like(mean)
+    if rank is not None:
+        told = RANK_ERRORS * error * standardised(rank.to(mean))
+    return LookedValues(smoothed(mean[None])[0] + told, error,
+                        smoothed(mean + likeness * own) + told, likeness)
+
+
+def standardised(values: Tensor) -> Tensor:
+    """Mean 0 and standard deviation 1; all 0 where they do not differ.
+
+    Args:
+        values (Tensor): Float, (T,).
+
+    Returns:
+        Tensor: Alike.
+    """
+    own = values - values.mean()
+    return own / own.square().mean().sqrt().clamp(
+        min=1e-6 * float(values.abs().max()) + 1e-30)
 
 
 def smoothed(values: Tensor) -> Tensor:

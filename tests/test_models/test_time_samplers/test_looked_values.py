@@ -63,3 +63,36 @@ def test_centres():
     found = at_centres(values, [15, 25, 45], 6, 10)
     assert found.tolist() == [[0., 0., 1., 2., 3., 3.]]
     assert at_centres(values[:, :1] + 2, [100], 3, 10).tolist() == [[2.] * 3]
+
+
+def told(rewards, rank):
+    """What the rank adds to the mean, in standard errors."""
+    without, found = looked_values(rewards, IMAGES), \
+        looked_values(rewards, IMAGES, rank)
+    added = (found.mean - without.mean) / without.std_error
+    torch.testing.assert_close(found.values - without.values, (
+        added * without.std_error).expand(40, -1))
+    assert found.std_error == without.std_error
+    return added
+
+
+def test_rank_is_heard():
+    """Two standard errors a standard deviation, whatever its scale."""
+    torch.manual_seed(0)
+    rewards = torch.randn(40, 2, 4).double()
+    rank = torch.tensor([1., 3., 3., 1.]).double()
+    wanted = torch.tensor([-2., 2., 2., -2.]).double()
+    for scale, level in ((1., 0.), (5., 100.)):
+        torch.testing.assert_close(told(rewards, scale * rank + level),
+                                   wanted)
+    assert not told(rewards, torch.full((4, ), 7.)).any()
+
+
+def test_many_labels_outvote_the_rank():
+    torch.manual_seed(0)
+    rewards = torch.randn(4000, 1, 4).double()
+    rewards[..., 0] += 1
+    rank = torch.tensor([1., 1., 3., 3.]).double()
+    images = IMAGES[:1, :1].expand(4000, 1, -1, -1, -1)
+    assert looked_values(rewards, images, rank).mean.argmax() == 0
+    assert looked_values(rewards[:8], images[:8], rank).mean.argmax() > 1
