@@ -55,12 +55,14 @@ def write_folders(folder, labels, seed):
 
     from repfusion_mm.datasets import Digits
     random = np.random.default_rng(seed)
+    drawn = set()
     for split in ('train', 'test'):
         dataset = Digits(split, pipeline=[])
         rows = [dataset.get_data_info(i) for i in range(len(dataset))]
         classes = np.array([row['gt_label'] for row in rows])
-        drawn = {int(i) for one in range(10) for i in random.choice(
-            np.flatnonzero(classes == one), labels, replace=False)}
+        if split == 'train':
+            drawn = {int(i) for one in range(10) for i in random.choice(
+                np.flatnonzero(classes == one), labels, replace=False)}
         for number, row in enumerate(rows):
             places = [folder / 'all'] if split == 'train' else []
             if split == 'test' or number in drawn:

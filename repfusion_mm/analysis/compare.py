@@ -52,8 +52,9 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
         student (Callable): Gives a backbone with new weights.
         learn (Part): The images to learn from.
         test (Part): The images to be predicted; of the same ones each fifth
-            is left out once, and chooses no tap and time step. Images of one
-            class are left out as far from each other as can be.
+            is left out once, and its labels choose no tap and time step.
+            Images of one class are left out as far from each other as can
+            be.
         looks (dict[str, Look]): By tap, at the images to learn from.
         steps (int): Of each training from scratch.
         device (torch.device): The model's.

@@ -196,12 +196,17 @@ def look(teacher: Any,
         features = features_at(teacher, looked, t, taps, read, batch_size,
                                device)
         for tap, found in features.items():
+            if not found.isfinite().all():
+                raise FloatingPointError(
+                    f'the teacher\'s feature {tap!r} is not finite at t = '
+                    f'{t}: its weights are broken, or `teacher.dtype` does '
+                    'not hold such values')
             if reward == 'labels':
                 best = held_out(found, targets)
                 values[tap].append(tuple(
                     one.view(found.shape[:2]) for one in
                     (best.rewards, targets.score(best.errors))))
-                if targets.grid is None:
+                if targets.kind == 'class':
                     ranks[tap].append(effective_rank(found.flatten(0, 2)))
                 if folds is not None:
                     fits[tap].append(_fits(found, targets, folds, best))

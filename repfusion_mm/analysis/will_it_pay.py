@@ -40,7 +40,7 @@ def will_it_pay(cfg: Config,
     of images that it was not fitted to. At the best of them it is compared
     with the student, trained shortly from scratch on the same images: both
     without the same fifth of them, which they then predict, or on all of
-    them where there are validation images to predict. The images that are
+    them where there are validation images to predict. The labels that are
     predicted do not choose the tap and the time step.
 
     Args:
@@ -193,8 +193,9 @@ def advise(result: dict, own_tap: str) -> dict:
             'these images do not tell. More of them would (`--val`); a ' \
             'short trial of both is the way to know.'
     if tap != own_tap and own_tap in result['taps']:
-        worth, own = (100 * max(result['taps'][name]['score'])
-                      for name in (tap, own_tap))
+        worth, own = (100 * record['score'][record['t'].index(
+            record['chosen_t'])] for record in (
+                result['taps'][name] for name in (tap, own_tap)))
         says += f' Change the tap: at its best t, {own_tap!r} of the config ' \
             f'reads {own:.1f} % and {tap!r} {worth:.1f} % of the images ' \
             'that are left out one by one.'

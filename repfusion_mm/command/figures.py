@@ -38,6 +38,11 @@ def draw_look(axes: Any, choice: dict) -> None:
     axes.set(xlabel='time step t', ylabel=f'worth, by {choice["rewarded"]}')
     if len(choice['taps']) > 1:
         axes.legend(fontsize='x-small')
+    taken = choice['taps'][choice['tap']]
+    if 'rank' in taken:
+        other = axes.twinx()
+        other.plot(taken['t'], taken['rank'], color=GREY, lw=0.8)
+        other.set_ylabel('effective rank (grey)', color=GREY)
 
 
 def draw_losses(axes: Any, losses: Dict[str, List[tuple]]) -> None:

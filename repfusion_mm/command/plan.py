@@ -12,6 +12,7 @@ from .plan_error import PlanError
 FILE = 'plan.json'
 LISTS = 'images'
 TIMES = ('fixed', 'reinforced')
+TRAININGS = 2
 
 
 @dataclasses.dataclass
@@ -45,6 +46,8 @@ class Plan:
         steps (dict[str, int]): Of each training.
         seconds (dict[str, float]): Of a step of each training.
         megabytes (int): That are written.
+        trainings (int): Changes where the same plan is trained or tested in
+            another way than by an earlier version.
     """
     data: str
     student: str
@@ -71,6 +74,7 @@ class Plan:
     steps: Dict[str, int] = dataclasses.field(default_factory=dict)
     seconds: Dict[str, float] = dataclasses.field(default_factory=dict)
     megabytes: int = 0
+    trainings: int = TRAININGS
 
     def path(self, *names: str) -> str:
         """A file of the output folder."""
@@ -121,7 +125,7 @@ def settled_plan(asked: Plan) -> Optional[Plan]:
     with open(path) as file:
         record = json.load(file)
     known = {field.name for field in dataclasses.fields(Plan)}
-    if set(record) != known:
+    if set(record) != known or record['trainings'] != TRAININGS:
         raise PlanError(f'{path} was written by another version of '
                         'repfusion_mm; expected a new --out')
     # the folder may have been moved; what is in it names itself by its place

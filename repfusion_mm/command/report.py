@@ -145,7 +145,7 @@ def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
         'Why this time step', plot(draw_look, choice),
         f'{why} Taken is {choice["tap"]} at t = {choice["t"]}, where its '
         'smoothed worth is greatest' + (
-            ', the effective rank of the features heard.'
+            ', together with the effective rank of its features.'
             if 'rank' in choice['taps'][choice['tap']] else '.'))]
     if rows:
         figures.append((

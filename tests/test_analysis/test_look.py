@@ -230,3 +230,30 @@ def test_rank_decides_where_labels_say_nothing(samples):
     mean = found.rewards.mean((0, 1))
     assert found.smoothed[1] == pytest.approx(
         float(mean[0] + 2 * mean[1] + mean[2]) / 4)
+
+
+def test_rank_is_not_heard_for_masks(samples):
+    """Not even where features have no positions."""
+    from mmseg.structures import SegDataSample
+    images, edges = halves()
+    data = []
+    for edge in edges.repeat_interleave(2):
+        mask = torch.ones(1, 16, 16, dtype=torch.long)
+        mask[..., :edge] = 0
+        data.append(SegDataSample(gt_sem_seg=PixelData(data=mask)))
+    found = look(Teacher((6, )), looked(images, data), TIMES, ['map'])['map']
+    assert found.rank is None and 'rank' not in found.record()
+
+
+def test_feature_that_is_not_finite(samples):
+    class Broken(Teacher):
+
+        def forward(self, images, timesteps, told=None):
+            found = super().forward(images, timesteps)
+            found['noise'][0, 0] = float('inf') * (timesteps[0] == 300)
+            return found
+
+    images, classes = colours(20, 1)
+    with pytest.raises(FloatingPointError, match="'noise'.*t = 300.*dtype"):
+        look(Broken(), looked(images, samples(classes.tolist())),
+             [300], ['noise', 'map'])

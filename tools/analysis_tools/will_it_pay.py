@@ -144,9 +144,12 @@ def print_result(result, out):
                   'right there, %', 'right at the first t, %',
                   title=f'{result["images"]} labelled images, left out one '
                   'by one')
-    for tap, record in sorted(result['taps'].items(),
-                              key=lambda item: -max(item[1]['smoothed'])):
-        place = record['t'].index(record['chosen_t'])
+    def place_of(record):
+        return record['t'].index(record['chosen_t'])
+
+    for tap, record in sorted(result['taps'].items(), key=lambda item: -item[
+            1]['smoothed'][place_of(item[1])]):
+        place = place_of(record)
         table.add_row(tap, str(record['chosen_t']),
                       f'{record["smoothed"][place]:.3f}',
                       f'{100 * record["score"][place]:.1f}',

@@ -4,7 +4,9 @@ from torch import Tensor, nn
 
 MOST_IMAGES = 128  # views of images, that is
 ITERATIONS = 15
-COOLING = (10., 1.)  # gently first: a saturated softmax has no gradient
+# gently first: a saturated softmax has no gradient, and a small temperature
+# would saturate it at once
+COOLING = (100., 10., 1.)
 
 
 @torch.enable_grad()

@@ -9,6 +9,7 @@ SIDE = 16  # images are compared at this size
 # what a standard deviation of the rank over the time steps counts, in standard
 # errors of what the labels say
 RANK_ERRORS = 2.
+LEAST_SPREAD = 0.02  # of the rank, in its mean: less is taken for noise
 
 
 class LookedValues(NamedTuple):
@@ -40,9 +41,10 @@ def looked_values(rewards: Tensor, images: Tensor,
     learnt of it for others; to that share it is kept.
 
     The features' effective rank over t needs no labels and has little noise,
-    and its peak is near that of a probe (docs/study.md). It counts as much as
-    two standard errors of the rewards: where there are few labels it decides
-    among the time steps that these do not tell apart, and many outvote it.
+    and its peak is near that of a probe at the taps that are worth distilling,
+    as far as that was looked at (docs/study.md). It counts as much as two
+    standard errors of the rewards: where there are few labels it decides among
+    the time steps that these do not tell apart, and many outvote it.
 
     Args:
         rewards (Tensor): Of N images in V views at T time steps, (N, V, T).
@@ -69,23 +71,26 @@ def looked_values(rewards: Tensor, images: Tensor,
             min=1e-30)).clamp(0, 1)
     told = torch.zeros_like(mean)
     if rank is not None:
-        told = RANK_ERRORS * error * standardised(rank.to(mean))
+        # also where the rewards are all alike, and nothing else decides
+        told = RANK_ERRORS * error.clamp(min=1e-9) * standardised(
+            rank.to(mean))
     return LookedValues(smoothed(mean[None])[0] + told, error,
                         smoothed(mean + likeness * own) + told, likeness)
 
 
 def standardised(values: Tensor) -> Tensor:
-    """Mean 0 and standard deviation 1; all 0 where they do not differ.
+    """Mean 0 and standard deviation 1; less where they hardly differ.
 
     Args:
-        values (Tensor): Float, (T,).
+        values (Tensor): At least 0, float, (T,).
 
     Returns:
         Tensor: Alike.
     """
     own = values - values.mean()
-    return own / own.square().mean().sqrt().clamp(
-        min=1e-6 * float(values.abs().max()) + 1e-30)
+    spread = own.square().mean().sqrt()
+    return own / torch.maximum(spread, LEAST_SPREAD * values.mean()).clamp(
+        min=1e-30)
 
 
 def smoothed(values: Tensor) -> Tensor:

@@ -146,8 +146,7 @@ class ReinforcedTime(nn.Module):
 
         The policy is fitted to them by its exact gradient; see
         :func:`fit_policy`. The standard error of their means is the
-        temperature, so that few images leave many time steps open, times
-        ``look.temperature``.
+        temperature, times ``look.temperature``.
 
         Args:
             look (Look): What the time steps are worth.

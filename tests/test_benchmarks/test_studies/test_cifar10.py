@@ -114,7 +114,9 @@ def test_the_same_labels_in_both_stages(make):
     parts = job.before.cfg.train_dataloader.dataset.datasets
     assert set(labels_of(parts[0].to_dict())) == {-1}
     assert parts[1].dataset == few
-    assert job.before.cfg.model.time_sampler.look is True
+    assert job.before.cfg.model.time_sampler.look == dict(temperature=0.1)
+    keys = job.before.cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert keys == dict(time_sampler=dict(lr_mult=0.1))
 
 
 def test_stage_1_without_labels_is_shared(make):

@@ -1,8 +1,10 @@
 import pytest
 import torch
 
+from repfusion_mm.datasets import Digits
 from repfusion_mm.models.time_samplers import ConstantPolicy, LeNetPolicy
 from repfusion_mm.models.time_samplers.fit_policy import fit_policy
+from repfusion_mm.models.time_samplers.looked_values import smoothed
 
 
 def images(count=6, views=2):
@@ -54,6 +56,22 @@ def test_sharp_values():
     probability = policy(images(1)[:, 0].float()).softmax(1)
     wanted = (values / 0.001).softmax(1).float()
     assert torch.allclose(probability, wanted, atol=0.05)
+
+
+@pytest.mark.parametrize('seed', [3, 15])
+def test_small_temperature(seed):
+    """The best action is found, not a good one near where the policy began."""
+    dataset = Digits('train', pipeline=[])
+    shown = torch.stack([torch.from_numpy(dataset.get_data_info(i)['img'])
+                         for i in range(20)]).permute(0, 3, 1, 2)[:, None]
+    torch.manual_seed(seed)
+    values = smoothed(0.7 * torch.randn(1, 20).double())
+    values = values - 2 * (torch.arange(20) - 5).abs().double()
+    policy = LeNetPolicy(20, image_size=16)
+    fit_policy(policy, shown.expand(-1, 4, -1, -1, -1),
+               values.expand(20, -1), torch.tensor(0.1).double())
+    chosen = policy(shown[:, 0].float()).argmax(1)
+    assert (chosen == values.argmax()).all()
 
 
 def test_many_images_are_thinned_out():

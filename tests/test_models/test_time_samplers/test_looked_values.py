@@ -96,3 +96,16 @@ def test_many_labels_outvote_the_rank():
     images = IMAGES[:1, :1].expand(4000, 1, -1, -1, -1)
     assert looked_values(rewards, images, rank).mean.argmax() == 0
     assert looked_values(rewards[:8], images[:8], rank).mean.argmax() > 1
+
+
+def test_a_rank_that_hardly_differs_says_little():
+    torch.manual_seed(0)
+    rewards = torch.randn(40, 2, 4).double()
+    rank = 50 + torch.tensor([0., 0.1, 0., 0.1]).double()
+    assert told(rewards, rank).abs().max() < 0.11
+
+
+def test_rank_decides_alone_where_labels_are_silent():
+    found = looked_values(torch.zeros(20, 1, 4).double(), IMAGES[:20, :1],
+                          torch.tensor([1., 2., 4., 3.]).double())
+    assert found.mean.argmax() == 2 and found.std_error == 0
