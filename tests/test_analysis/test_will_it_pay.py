@@ -16,10 +16,11 @@ DIGITS = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 
 
 def answer(probe, scratch, low, high, tap='up'):
-    record = dict(score=[0.2, 0.4])
+    up, mid = (dict(score=score, t=[75, 125], chosen_t=t) for score, t in (
+        ([0.5, 0.6], 75), ([0.2, 0.4], 125)))
     return dict(probe=probe, scratch=scratch, gain=probe - scratch, low=low,
                 high=high, tap=tap, t=75, predicted=30, steps=100,
-                taps=dict(up=dict(score=[0.5, 0.3]), mid=record))
+                taps=dict(up=up, mid=mid))
 
 
 @pytest.mark.parametrize('low, high, verdict', [
