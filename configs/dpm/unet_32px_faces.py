@@ -1,5 +1,5 @@
-# A diffusion model of aligned faces at 32x32, no labels: 2.7 M parameters, for the
-# study (docs/study.md) on CPU cores. One folder of images:
+# A diffusion model of aligned faces at 32x32, no labels: 2.7 M parameters, for
+# the study (docs/study.md) on CPU cores. One folder of images:
 #   data/faces/images/train/**/*.jpg
 _base_ = './unet_64px_folder.py'
 
@@ -16,7 +16,7 @@ model = dict(
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
-    pin_memory=False,
+    pin_memory=True,
     dataset=dict(
         data_root='data/faces/images',
         data_prefix='train',
