@@ -89,7 +89,7 @@ def distill_config(plan: Plan, teacher: dict, tap: str, t: int) -> Config:
     images = image_list(plan.list('distill'), pipeline)
     if plan.time == 'reinforced':
         model['time_sampler'] = dict(
-            num_bins=20, entropy_weight=0., look=True)
+            num_bins=20, entropy_weight=0., look=dict(temperature=0.1))
         model['reward'] = dict(_delete_=True,
                                type='repfusion_mm.HeldOutReward')
         mixture = cfg.train_dataloader.dataset
@@ -106,6 +106,10 @@ def distill_config(plan: Plan, teacher: dict, tap: str, t: int) -> Config:
         cfg.train_dataloader.dataset = images
     cfg.merge_from_dict(dict(model=model))
     set_steps(cfg, plan, plan.steps['distill'], plan.images)
+    if plan.time == 'reinforced':  # what is noise must not move it
+        cfg.merge_from_dict({
+            'optim_wrapper.paramwise_cfg.custom_keys.time_sampler.lr_mult':
+            0.1})
     watched = 'labelled' if plan.classes else 'watched'
     if max(plan.labelled, plan.watched) >= LEAST_WATCHED:
         cfg.custom_hooks.append(dict(

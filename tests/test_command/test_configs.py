@@ -71,6 +71,8 @@ def test_the_policy_sees_labels(make_plan, labels, build):
     teacher = teacher_config(plan)
     cfg = distill_config(plan, teacher, default_tap(teacher), 0)
     assert cfg.model.reward.type == 'repfusion_mm.HeldOutReward'
+    keys = cfg.optim_wrapper.paramwise_cfg.custom_keys
+    assert keys.time_sampler.lr_mult == 0.1
     init_default_scope('mmpretrain')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     shown = [dataset.get_data_info(number)['gt_label'] >= 0
