@@ -1,7 +1,10 @@
 """The command line: ``repfusion distill DATA``."""
 import argparse
+import io
 import sys
-from typing import List, Optional
+from contextlib import redirect_stdout
+from importlib.util import find_spec
+from typing import Any, List, Optional
 
 from repfusion_mm.command.plan_error import PlanError
 from repfusion_mm.command.students import student_lines
@@ -79,19 +82,34 @@ def main(argv: Optional[List[str]] = None) -> int:
     """
     options = vars(parse_args(argv))
     options.pop('command')
-    find_device(options.pop('device'))
-    # only now, since it looks for GPUs when it is imported
-    from repfusion_mm.command import distill
+    missing = [name for name in ('mmengine', 'mmcv', 'mmpretrain')
+               if find_spec(name) is None]
+    if missing:
+        return _refused(
+            f'{", ".join(missing)} not installed, whose trainings, backbones '
+            'and data sets are used: pip install -r requirements/demo.txt in '
+            'a checkout; `python -m repfusion_mm.check` says what fits')
+    try:
+        find_device(options.pop('device'))
+    except SystemExit as error:
+        return _refused(error)
+    # only now, since it looks for GPUs when it is imported; it prints
+    with redirect_stdout(io.StringIO()):
+        from repfusion_mm.command import distill
     try:
         distill(**options)
     except PlanError as error:
-        print(f'repfusion distill: {error}', file=sys.stderr)
-        return 2
+        return _refused(error)
     except (KeyboardInterrupt, SystemExit) as stop:
         print('Stopped. The same command goes on where it was.',
               file=sys.stderr)
         return getattr(stop, 'code', 130)
     return 0
+
+
+def _refused(why: Any) -> int:
+    print(f'repfusion distill: {why}', file=sys.stderr)
+    return 2
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ def answers(cfg: Config, checkpoint: str) -> List[int]:
     model_cfg = copy.deepcopy(cfg.model)
     model_cfg.backbone.pop('init_cfg', None)
     model = MODELS.build(model_cfg)
-    load_checkpoint(model, checkpoint, map_location='cpu')
+    load_checkpoint(model, checkpoint, map_location='cpu', logger='silent')
     model.to(get_device()).eval()
     loader = dict(cfg.test_dataloader, num_workers=0)
     loader.pop('pin_memory', None)

@@ -35,7 +35,10 @@ def draw_look(axes: Any, choice: dict) -> None:
         axes.plot(look['t'], look['smoothed'], marker='.', label=tap,
                   lw=2.5 if chosen else 0.8, color=GREEN if chosen else None)
     axes.axvline(choice['t'], color=GREY, ls='--')
-    axes.set(xlabel='time step t', ylabel=f'worth, by {choice["rewarded"]}')
+    axes.set(xlabel='time step t', ylabel=dict(
+        labels='log-probability of the right class',
+        frequency='share of high frequencies').get(
+            choice['rewarded'], f'worth, by {choice["rewarded"]}'))
     if len(choice['taps']) > 1:
         axes.legend(fontsize='x-small')
     taken = choice['taps'][choice['tap']]

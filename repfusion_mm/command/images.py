@@ -52,7 +52,9 @@ def find_images(data: str) -> Found:
         infos = annotations(dataset, range(len(dataset)))
         others = passed_over(dataset)
     else:
-        raise PlanError(f'DATA is {data!r}, which is not there; expected a '
+        what = 'neither a folder nor a config' if osp.exists(data) else \
+            'not there'
+        raise PlanError(f'DATA is {data!r}, which is {what}; expected a '
                         'folder of images, or a config (.py)')
     paths = sorted({osp.abspath(info['img_path']) for info in infos})
     others = [*others, *(path for path in paths if not is_listable(path))]
@@ -170,6 +172,8 @@ def write_lists(folder: str, lists: Dict[str, Sequence[Any]],
              for name, entries in lists.items()}
     lines['broken'] = [f'{one.path} {one.reason}' for one in bad]
     for name, entries in lines.items():
+        if not entries:
+            continue
         with open(osp.join(folder, f'{name}.txt'), 'w',
                   encoding='utf-8', errors='surrogateescape') as file:
             file.writelines(f'{entry}\n' for entry in entries)

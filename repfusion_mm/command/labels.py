@@ -74,9 +74,10 @@ def find_labelled(folder: str, val_share: float) -> Labelled:
             train[name] = sorted(images[i] for i in order[held:])
     classes = sorted(train)
     if len(classes) < 2:
-        raise PlanError(f'--labels is {folder!r}, with images of {classes} '
-                        'alone; expected a folder for each of at least 2 '
-                        'classes')
+        raise PlanError(f'--labels is {folder!r}, with ' + (
+            f'images of {classes[0]!r} alone' if classes else
+            'no folder of a class in it') + '; expected a folder for each '
+            'of at least 2 classes')
     return Labelled(classes, *(
         [(path, number) for number, name in enumerate(classes)
          for path in split[name]] for split in (train, test)))

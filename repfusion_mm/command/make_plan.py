@@ -117,6 +117,10 @@ def _check_apart(name: str, given: str, out: str) -> None:
 
 def _teacher_size(asked: Plan) -> int:
     """Side of the images that the named teacher was trained at; it loads."""
+    name = asked.teacher or ''
+    if name.startswith((os.sep, '.', '~')) and not osp.exists(name):
+        raise PlanError(f'--teacher is {name!r}, which is not there; expected '
+                        'a diffusers folder or a hub id')
     init_default_scope('mmpretrain')
     try:
         teacher: Any = build_part('teacher', teacher_config(asked))

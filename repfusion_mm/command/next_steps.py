@@ -6,14 +6,15 @@ from .configs import student_config
 from .plan import Plan
 
 TORCHVISION = '''import torch, torchvision
+num_classes = 10  # yours
 weights = torch.load({file!r}, weights_only=True)['state_dict']
 weights = {{name.replace('backbone.', ''): value
            for name, value in weights.items()}}
-model = torchvision.models.{name}(num_classes=YOUR_CLASSES)
+model = torchvision.models.{name}(num_classes=num_classes)
 {stem}# of all weights fc's alone are missing
 print(model.load_state_dict(weights, strict=False))
 # its images: RGB, (pixel - 127.5) / 127.5, {size}x{size}
-# timm: timm.create_model('{name}', num_classes=YOUR_CLASSES), likewise'''
+# timm: timm.create_model('{name}', num_classes=num_classes), likewise'''
 # that of images of up to 32 pixels
 STEM = '''model.conv1 = torch.nn.Conv2d(3, 64, 3, 1, 1, bias=False)
 model.maxpool = torch.nn.Identity()
@@ -38,7 +39,8 @@ def next_steps(plan: Plan) -> List[Tuple[str, str]]:
                     for key, value in backbone.items())
     steps = [(
         'In a config of mmpretrain or, for the last feature map, of mmseg, '
-        'mmdet and mmpose (images: RGB, mean 127.5, std 127.5):',
+        'mmdet and mmpose (images: RGB, mean 127.5, std 127.5); its neck and '
+        'the type of its head stay:',
         'model = dict(\n    backbone=dict(\n' + lines +
         '        init_cfg=dict(\n            type=\'Pretrained\',\n'
         f'            checkpoint={file!r},\n'

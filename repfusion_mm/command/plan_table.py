@@ -46,7 +46,8 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
     table.add_row('teacher', escape(plan.teacher or 'a diffusion model that '
                                     'is trained on your images first'))
     console.print(table)
-    table = Table('stage', 'steps', 'about', '', title='what will be done')
+    table = Table('stage', 'steps', 'about', 'state',
+                  title='what will be done')
     seconds = 0.
     for name in TITLES:
         if name not in plan.seconds:
@@ -59,8 +60,8 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
     console.print(table)
     if plan.epochs is not None and plan.epochs < LEAST_EPOCHS:
         console.print(
-            f'[yellow]--epochs {plan.epochs:g} is little: 1.3 epochs did not '
-            'pay on CIFAR-10, 5 and more did.')
+            f'[yellow]--epochs {plan.epochs:g} is little: on CIFAR-10 5 and '
+            'more paid, and 1.3 did not.')
     if plan.steps.get('distilled', SETTLED) < SETTLED:
         console.print(
             f'[yellow]{plan.steps["distilled"]} steps of a classifier are '
@@ -71,6 +72,10 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
         console.print(
             f'[yellow]{plan.test} held-out images are too few to tell one '
             f'classifier from another; {LEAST_TESTED} and more may.')
+    if not seconds:
+        console.print(f'All of it is done, and lies in {escape(plan.out)}',
+                      highlight=False)
+        return
     epochs = plan.steps['distill'] * batch_size(plan.images) / plan.images
     console.print(
         f'About {in_words(seconds)} to go, {plan.megabytes:,} MB on the disk; '

@@ -1,5 +1,6 @@
 """What was done and what came out, as one self-contained page."""
 import html
+import math
 from typing import Any, Dict, List
 
 from repfusion_mm.engine.resuming.atomic_write import write_atomically
@@ -61,7 +62,7 @@ def write_report(path: str, plan: Plan, choice: dict, rows: List[dict],
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title><style>{STYLE}</style></head><body>
 <h1>{title}</h1>
-<p>{html.escape(_summary(plan, choice, rows))}</p>
+<p>{html.escape(summary(plan, choice, rows))}</p>
 <h2>What was given</h2>{_table(_given(plan))}
 {_comparison(plan, rows)}
 <main>{figures}</main>
@@ -76,16 +77,29 @@ def write_report(path: str, plan: Plan, choice: dict, rows: List[dict],
     write_atomically(path, page.encode())
 
 
-def _summary(plan: Plan, choice: dict, rows: List[dict]) -> str:
-    """The result in a sentence or two."""
+def summary(plan: Plan, choice: dict, rows: List[dict]) -> str:
+    """The result in a few sentences.
+
+    Args:
+        plan (Plan): What was done.
+        choice (dict): As of :func:`choose`.
+        rows (list[dict]): As of :func:`compared`; empty without labels.
+
+    Returns:
+        str: The sentences.
+    """
     at = f't = {choice["t"]}' if plan.time == 'fixed' else \
         'time steps that a policy chose'
-    text = f'{find_student(plan.student).title} has learned from ' \
-        f'{plan.images:,} images without labels: what a diffusion model ' \
-        f'knows at {choice["tap"]}, {at}. '
+    text = f'{find_student(plan.student).title} has learned what a ' \
+        f'diffusion model knows of {plan.images:,} images at ' \
+        f'{choice["tap"]}, {at}. ' + _got_better(plan)
     if not rows:
         return text + 'There were no labels to say what it is worth; ' \
             '--labels compares it with a classifier from scratch.'
+    if _by_chance(max(row['accuracy'] for row in rows) / 100, plan):
+        return text + 'The comparison says nothing: no classifier is clear ' \
+            f'of chance, {100 / len(plan.classes):.1f} %. More --epochs, or ' \
+            'more labelled images, may help.'
     best = max(rows[1:], key=lambda row: row['accuracy'])
     verdict = 'cannot be told from' if plan.test < LEAST_TESTED else \
         'is ahead of' if best['low'] > 0 else \
@@ -95,9 +109,32 @@ def _summary(plan: Plan, choice: dict, rows: List[dict]) -> str:
         f'{verdict} the better one from scratch ({best["accuracy"]:.1f} %).'
 
 
+def _by_chance(right: float, plan: Plan) -> bool:
+    """Whether a guess among the classes is as often right, within errors."""
+    chance = 1 / len(plan.classes)
+    return right < chance + 2 * math.sqrt(
+        chance * (1 - chance) / max(plan.test, 1))
+
+
+def _got_better(plan: Plan) -> str:
+    """What the features were worth before and after the distillation."""
+    quality = read_quality(plan.path('distill'))
+    if len(quality) < 2:
+        return ''
+    measure = 'probe' if 'probe' in quality[0] else 'rank'
+    first, last = (row[measure] for row in (quality[0], quality[-1]))
+    text = f'A linear probe of its features reads {last:.0f} % of the ' \
+        f'labels, {first:.0f} % before. ' if measure == 'probe' else \
+        f'Its features use {last:.1f} directions, {first:.1f} before. '
+    return text if last > first else text + \
+        'They are not better than at the start: more --epochs may help. '
+
+
 def _given(plan: Plan) -> List[tuple]:
     rows = [('images', plan.data),
-            ('to distil', f'{plan.images:,} at {plan.size}x{plan.size} '
+            ('to distil', f'{plan.images:,}' + (
+                ', the labelled ones to learn from among them'
+                if plan.classes else '') + f' at {plan.size}x{plan.size} '
              f'pixels (shorter side: {plan.short_side})'),
             ('broken, left out', f'{plan.broken:,}'),
             ('teacher', plan.teacher or 'trained on these images, in '
@@ -136,8 +173,8 @@ def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
     by_labels = choice['rewarded'] == 'labels'
     why = 'The log-probability that a linear regression on the diffusion ' \
         'model\'s features gives to the right class of an image that it was ' \
-        f'not fitted to; at the best {_right_there(choice):.0f} % are named ' \
-        'rightly.' if by_labels else \
+        f'not fitted to; of these {_right_there(choice):.0f} % are named ' \
+        'rightly at the t that is taken.' if by_labels else \
         'Without labels: the share of high frequencies in the features.' \
         if choice['rewarded'] == 'frequency' else \
         'Without labels: how well an image\'s other view is found.'

@@ -32,7 +32,7 @@ from .plan import Plan
 from .plan_error import PlanError
 from .plan_table import TITLES, print_plan
 from .record import Record
-from .report import write_report
+from .report import summary, write_report
 from .training import train
 
 __all__ = ['PlanError', 'Result', 'distill']
@@ -159,6 +159,7 @@ class _Stages:
         rows = self._compare(backbone) if plan.classes else []
         report = plan.path('report.html')
         write_report(report, plan, choice, rows, self.record.stages)
+        self._say(summary(plan, choice, rows))
         return Result(backbone, config, report, choice['tap'], choice['t'],
                       rows)
 

@@ -133,12 +133,22 @@ def stopped_by_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+class _Stderr:
+    """Whatever it is now: while a bar is shown, lines go above it."""
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def _show_our_warnings(logger: logging.Logger) -> None:
     """On the terminal, and all errors; the file has all."""
     ours = os.sep + 'repfusion_mm' + os.sep
     for handler in logger.handlers:
         if type(handler) is logging.StreamHandler:
-            handler.setStream(sys.stderr)
+            handler.setStream(_Stderr())
             handler.setLevel(logging.WARNING)
             handler.addFilter(lambda record: ours in record.pathname or
                               record.levelno > logging.WARNING)

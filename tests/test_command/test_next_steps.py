@@ -26,7 +26,7 @@ def test_in_torchvision(build, tmp_path, student, size, capsys):
                plan.path('backbone.pth'))
     code, = (code for text, code in next_steps(plan) if 'torchvision' in text)
     names = {}
-    exec(code.replace('YOUR_CLASSES', '7'), names)
+    exec(code.replace('num_classes = 10', 'num_classes = 7'), names)
     assert "missing_keys=['fc.weight', 'fc.bias'], unexpected_keys=[]" in \
         capsys.readouterr().out
     model = names['model'].eval()

@@ -30,7 +30,7 @@ def test_says_what_is_to_come(make_plan, labels):
         'is done', '').replace('be done', '')
     less = total - 0.5 * plan.steps['dpm']
     text = printed(plan, dict(dpm={}))
-    assert f'About {in_words(less)} to go' in text and '│ done │' in text
+    assert f'About {in_words(less)} to go' in text and '│ done ' in text
 
 
 def test_warns_of_few_epochs(make_plan):

@@ -31,3 +31,12 @@ def test_refused(tmp_path, capsys, monkeypatch, options, message):
     assert main(['distill', 'nowhere', *options]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_nothing_installed(monkeypatch, capsys, tmp_path):
+    """Says what to install, where a traceback would name one module."""
+    monkeypatch.setattr('repfusion_mm.__main__.find_spec',
+                        lambda name: None if name == 'mmcv' else name)
+    assert main(['distill', str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert 'mmcv not installed' in said and 'requirements/demo.txt' in said

@@ -52,7 +52,11 @@ def main(argv=None):
     if args.image_size:
         cfg['image_size'] = args.image_size if len(args.image_size) == 2 \
             else args.image_size[0]
-    teacher = MODELS.build(cfg)
+    try:
+        teacher = MODELS.build(cfg)
+    except OSError as error:  # nothing is there, or the hub has none
+        raise SystemExit(f'{args.teacher}: no diffusion model can be read '
+                         f'from it: {" ".join(str(error).split())}') from None
     if not hasattr(teacher, 'source'):
         raise SystemExit(f'{args.teacher}: a {type(teacher).__name__} is no '
                          'diffusion model; any module of it is a tap')
