@@ -1,15 +1,18 @@
-"""The one command on the digits: what does its backbone give a classifier?
+"""The one command: what does its backbone give a classifier?
 
-For each seed the digits are written as PNG files, all training images without
-labels, a few of them, drawn by the seed, with, and the 500 test images to
-compare on; then `repfusion distill` runs on these folders as a user would run
-it, from the shipped diffusion model. It compares a classifier that starts from
-the backbone with one from scratch of as many steps, and with one of the steps
-of both stages. Stopped, the same command goes on.
+For each seed there is a folder of images without labels, one of a few of them,
+drawn by the seed, in a folder for each class, and test images to compare on:
+all digits as PNG files, or, with --dpm, 5,000 images of CIFAR-10 and 1,000
+official test images. Then `repfusion distill` runs on these folders as a user
+would run it, from the shipped diffusion model or the one that is named. It
+compares a classifier that starts from the backbone with one from scratch of as
+many steps, and with one of the steps of both stages. Stopped, the same command
+goes on.
 """
 import argparse
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +22,18 @@ from benchmarks.lib.plan import ROOT, start
 from benchmarks.lib.versions import versions
 
 TEACHER = 'configs/demo/dpm_digits'
+UNLABELLED, TEST = 500, 100  # images of each class of CIFAR-10
 
 
 def parse_args(argv=None):
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--dpm', help='a diffusion model of CIFAR-10 at '
+                        '16x16, as a diffusers folder (default: the digits)')
+    parser.add_argument('--data', default='data/cifar10_images',
+                        help='CIFAR-10 as train/<class>/*.jpg and '
+                        'test/<class>/*.jpg (default: %(default)s)')
     parser.add_argument('--labels', type=int, default=2,
                         help='labels a class (default: %(default)s)')
     parser.add_argument('--seeds', type=int, default=3,
@@ -41,6 +50,30 @@ def parse_args(argv=None):
     parser.add_argument('--json', help='file for the figures')
     parser.add_argument('--threads', type=int, help='of the process')
     return parser.parse_args(argv)
+
+
+def copy_folders(data, folder, labels, seed):
+    """The same of CIFAR-10, as :func:`write_folders`.
+
+    Args:
+        data (str): With ``train/<class>/`` and ``test/<class>/``.
+        folder (Path): Where to.
+        labels (int): Images of each class that are labelled.
+        seed (int): Draws them.
+    """
+    random = np.random.default_rng(seed)
+    for own in sorted(Path(data, 'train').iterdir()):
+        paths = sorted(own.glob('*.jpg'))[:UNLABELLED]
+        drawn = random.choice(len(paths), labels, replace=False)
+        tested = sorted(Path(data, 'test', own.name).glob('*.jpg'))[:TEST]
+        for place, chosen in (
+                (folder / 'all' / own.name, paths),
+                (folder / 'labels' / 'train' / own.name,
+                 [paths[i] for i in drawn]),
+                (folder / 'labels' / 'val' / own.name, tested)):
+            place.mkdir(parents=True, exist_ok=True)
+            for path in chosen:
+                shutil.copy(path, place)
 
 
 def write_folders(folder, labels, seed):
@@ -80,11 +113,15 @@ def run(args, seed):
     from repfusion_mm.command import distill
     folder = Path(args.out, f'seed{seed}_{args.labels}labels')
     if not (folder / 'written').exists():
-        write_folders(folder, args.labels, seed)
+        if args.dpm:
+            copy_folders(args.data, folder, args.labels, seed)
+        else:
+            write_folders(folder, args.labels, seed)
         (folder / 'written').touch()
     result = distill(
-        str(folder / 'all'), labels=str(folder / 'labels'), teacher=TEACHER,
-        student=args.student, epochs=args.epochs, flip=False,
+        str(folder / 'all'), labels=str(folder / 'labels'),
+        teacher=args.dpm or TEACHER, size=16 if args.dpm else None,
+        student=args.student, epochs=args.epochs, flip=bool(args.dpm),
         out=str(folder / f'out_{args.student}_{args.epochs:g}'))
     return dict(seed=seed, tap=result.tap, t=result.t, **{
         row['arm']: round(row['accuracy'], 2) for row in result.comparison})
@@ -127,6 +164,7 @@ def main(argv=None):
                       f'{one.get("std", "-")}{gain}')
     if args.json:
         Path(args.json).write_text(json.dumps(dict(
+            data='cifar10' if args.dpm else 'digits',
             labels=args.labels, student=args.student, epochs=args.epochs,
             seeds=rows, arms=arms, versions=versions()), indent=1))
 

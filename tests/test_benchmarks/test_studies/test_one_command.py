@@ -3,7 +3,11 @@ from pathlib import Path
 import cv2
 import pytest
 
-from benchmarks.studies.one_command import summary, write_folders
+from benchmarks.studies.one_command import (
+    copy_folders,
+    summary,
+    write_folders,
+)
 from repfusion_mm.datasets import Digits
 
 
@@ -36,3 +40,20 @@ def test_summary():
     assert long['std'] == 0.
     # Student's t of two: 12.706 standard errors of 1
     assert long['interval'] == pytest.approx([11 - 12.71, 11 + 12.71], abs=.01)
+
+
+def test_copies(tmp_path):
+    for split in ('train', 'test'):
+        for name in ('cat', 'dog'):
+            folder = tmp_path / 'data' / split / name
+            folder.mkdir(parents=True)
+            for number in range(12):
+                (folder / f'{number:04}.jpg').write_text(f'{split} {name}')
+    copy_folders(tmp_path / 'data', tmp_path / 'out', 3, 0)
+    found = {place: len(list((tmp_path / 'out' / place).rglob('*.jpg')))
+             for place in ('all', 'labels/train', 'labels/val')}
+    assert found == {'all': 24, 'labels/train': 6, 'labels/val': 24}
+    for place, text in (('labels/train/dog', 'train dog'),
+                        ('labels/val/cat', 'test cat')):
+        assert {path.read_text() for path in
+                (tmp_path / 'out' / place).iterdir()} == {text}
