@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from repfusion_mm.command import distill
+from repfusion_mm.command.plan_table import TITLES
 
 DPM = 'configs/demo/dpm_digits'
 
@@ -62,7 +63,7 @@ def test_with_a_teacher(options, tmp_path, capsys, tool, monkeypatch):
     before = Path(result.backbone).stat().st_mtime_ns
     assert distill(**options) == result
     assert Path(result.backbone).stat().st_mtime_ns == before
-    assert '0 seconds to go' in capsys.readouterr().out
+    assert 'All of it is done' in capsys.readouterr().out
 
     # and the config is one of stage 1
     monkeypatch.setenv('LOCAL_RANK', '0')
@@ -77,7 +78,7 @@ def test_with_a_teacher(options, tmp_path, capsys, tool, monkeypatch):
 def test_ctrl_c(options, tmp_path, press_ctrl_c, monkeypatch):
     """What was stopped ends as what was not, and no stage is repeated."""
     whole = distill(**options, out=str(tmp_path / 'whole'))
-    press_ctrl_c('distillation', 3)
+    press_ctrl_c(TITLES['distill'], 3)
     with pytest.raises(SystemExit):
         distill(**options, out=str(tmp_path / 'stopped'))
     done = json.loads((tmp_path / 'stopped/progress.json').read_text())
@@ -148,8 +149,8 @@ def test_killed(options, tmp_path, root):
             env=dict(os.environ, PYTHONPATH=str(root), OMP_NUM_THREADS='1'),
             capture_output=True, text=True)
 
-    assert run('diffusion model', 13, 'killed').returncode == -9
-    assert run('distillation', 4, 'killed').returncode == -9
+    assert run(TITLES['dpm'], 13, 'killed').returncode == -9
+    assert run(TITLES['distill'], 4, 'killed').returncode == -9
     last = run('', -1, 'killed')
     assert last.returncode == 0, last.stderr
     whole = run('', -1, 'whole')
