@@ -253,6 +253,7 @@ def sandbox(tmp_path_factory):
     write_tiny_imagenet(data / 'tiny-imagenet-200')
     write_imagenet(data / 'imagenet')
     write_folders(data / 'my_images')
+    images(data / 'faces/images/train', [f'{i}.jpg' for i in range(8)])
     write_guided_diffusion(data / 'guided_diffusion/64x64_diffusion.pt')
     write_guided_diffusion(
         data / 'guided_diffusion/256x256_diffusion_uncond.pt',
