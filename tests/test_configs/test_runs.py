@@ -160,7 +160,7 @@ def thin(denoiser):
     """A denoiser's config with few channels."""
     levels = len(denoiser['block_out_channels'])
     return dict(denoiser, block_out_channels=(8, ) * levels,
-                norm_num_groups=4)
+                norm_num_groups=4, attention_head_dim=8)
 
 
 def write_denoiser(folder, name):
@@ -254,6 +254,9 @@ def sandbox(tmp_path_factory):
     write_imagenet(data / 'imagenet')
     write_folders(data / 'my_images')
     images(data / 'faces/images/train', [f'{i}.jpg' for i in range(8)])
+    for split in ('train', 'test'):
+        images(data / f'cifar10_images/{split}/cat',
+               [f'{i}.jpg' for i in range(8)])
     write_guided_diffusion(data / 'guided_diffusion/64x64_diffusion.pt')
     write_guided_diffusion(
         data / 'guided_diffusion/256x256_diffusion_uncond.pt',
