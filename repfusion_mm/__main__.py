@@ -3,9 +3,9 @@ import argparse
 import io
 import sys
 from contextlib import redirect_stdout
-from importlib.util import find_spec
 from typing import Any, List, Optional
 
+from repfusion_mm.command.installed import check_installed
 from repfusion_mm.command.plan_error import PlanError
 from repfusion_mm.command.students import student_lines
 from repfusion_mm.engine.launch import find_device
@@ -82,16 +82,10 @@ def main(argv: Optional[List[str]] = None) -> int:
     """
     options = vars(parse_args(argv))
     options.pop('command')
-    missing = [name for name in ('mmengine', 'mmcv', 'mmpretrain')
-               if find_spec(name) is None]
-    if missing:
-        return _refused(
-            f'{", ".join(missing)} not installed, whose trainings, backbones '
-            'and data sets are used: pip install -r requirements/demo.txt in '
-            'a checkout; `python -m repfusion_mm.check` says what fits')
     try:
+        check_installed()
         find_device(options.pop('device'))
-    except SystemExit as error:
+    except (PlanError, SystemExit) as error:
         return _refused(error)
     # only now, since it looks for GPUs when it is imported; it prints
     with redirect_stdout(io.StringIO()):

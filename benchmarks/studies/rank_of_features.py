@@ -18,9 +18,15 @@ import torch
 
 from benchmarks.lib.plan import ROOT, quiet, start
 from benchmarks.lib.versions import versions
-from benchmarks.studies.reward_bias import TAP, teacher_features
+from benchmarks.studies.reward_bias import (
+    TAP,
+    draw,
+    each_t,
+    pooled_features,
+    teacher_features,
+)
 from benchmarks.studies.study import MIDDLES
-from benchmarks.studies.teacher_jobs import device
+from benchmarks.studies.teacher_jobs import teacher_and_images
 
 RULES = ('labels', 'rank', 'both')
 DRAWN = dict(digits=(2, 5), cifar10=(10, 48))  # labels a class
@@ -47,81 +53,60 @@ def parse_args(argv=None):
 def digit_features(progress):
     """Pooled features of all digits, (T, N, C), and samples."""
     from mmengine.config import Config
-    from mmengine.registry import init_default_scope
-    from mmpretrain.structures import DataSample
-
-    from repfusion_mm.datasets import Digits
-    from repfusion_mm.models.losses.pooled import pooled
-    from repfusion_mm.registry import MODELS
-    init_default_scope('mmpretrain')
     cfg = Config.fromfile('configs/demo/repfusion_resnet18_uniform_digits.py')
-    model = MODELS.build(cfg.model)
-    model.teacher.init_weights()
-    model.to(device())
-    rows = [dataset.get_data_info(i) for dataset in (
-        Digits(split, pipeline=[]) for split in ('train', 'val', 'test'))
-        for i in range(len(dataset))]
-    images = torch.stack([torch.from_numpy(row['img']).permute(2, 0, 1)
-                          for row in rows]).float()
-    tap = model.connections[0].teacher_tap
-    with torch.no_grad():
-        features = [torch.cat([pooled(model.teacher(
-            part.to(device()), torch.full((len(part), ), t, device=device())
-        )[tap].float()).cpu() for part in images.split(250)])
-            for t in progress.track(MIDDLES, description='digits')]
-    return torch.stack(features), [
-        DataSample().set_gt_label(row['gt_label']) for row in rows]
+    every = dict(type='ConcatDataset', datasets=[
+        dict(type='repfusion_mm.Digits', split=split,
+             pipeline=[dict(type='PackInputs')])
+        for split in ('train', 'val', 'test')])
+    return pooled_features(
+        *teacher_and_images(cfg, every),
+        cfg.model.connections[0].teacher_tap, progress)
 
 
-def choices(features, samples):
+def choices(features, fits):
     """The t that each rule takes from some labelled images.
 
     Args:
         features (Tensor): Of these, (T, N, C).
-        samples (list): Alike, (N,).
+        fits (list): What their labels say, a HeldOut for each t.
 
     Returns:
         dict[str, int]: Place of the time step, by rule.
     """
     from repfusion_mm.analysis.label_free import effective_rank
-    from repfusion_mm.analysis.look import held_out
-    from repfusion_mm.models.rewards.targets import read_targets
     from repfusion_mm.models.time_samplers.looked_values import looked_values
-    targets = read_targets(samples, (), features.shape[2:])
-    rewards = torch.stack([held_out(x[:, None, None], targets).rewards
-                           for x in features], 1)[:, None]
+    rewards = torch.stack([one.rewards for one in fits], 1)[:, None]
     ranks = torch.tensor([effective_rank(x) for x in features])
-    alike = torch.zeros(len(samples), 1, 3, 1, 1)  # images are not looked at
+    alike = torch.zeros(len(rewards), 1, 3, 1, 1)  # images are not looked at
     return dict(
         labels=int(looked_values(rewards, alike).mean.argmax()),
         rank=int(ranks.argmax()),
         both=int(looked_values(rewards, alike, ranks).mean.argmax()))
 
 
-def read_of_others(x, samples, own):
-    """Share of all other images that a regression on the own ones names."""
-    from repfusion_mm.analysis.look import held_out
-    from repfusion_mm.models.rewards.targets import read_targets
+def read_of_others(features, labels, own, targets, fits):
+    """Share of all other images that a regression on the own ones names.
+
+    Args:
+        features (Tensor): Of all images, (T, N, C).
+        labels (Tensor): Of all, (N,).
+        own (Tensor): Which of them are labelled.
+        targets (Targets): Of these.
+        fits (list): What these say of each other, a HeldOut for each t.
+
+    Returns:
+        list[float]: At each t.
+    """
     from repfusion_mm.models.utils.ridge import ridge_fit
-    targets = read_targets([samples[i] for i in own.tolist()], (), x.shape[1:])
-    mine = x[own][:, None, None]
-    weight, intercept = ridge_fit(
-        mine.flatten(1, 2), targets.values,
-        held_out(mine, targets).ridge, targets.mask)
-    predicted = (x.double() @ weight + intercept).argmax(1)
-    labels = torch.cat([sample.gt_label for sample in samples])
-    others = torch.ones(len(x), dtype=torch.bool)
+    others = torch.ones(len(labels), dtype=torch.bool)
     others[own] = False
-    return float((predicted == labels)[others].double().mean())
-
-
-def draw(labels, number, seed):
-    """So many images of each class."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.cat([
-        own[torch.randperm(len(own), generator=generator)[:number]]
-        for own in ((labels == one).nonzero()[:, 0]
-                    for one in range(int(labels.max()) + 1))])
+    read = []
+    for x, fit in zip(features, fits):
+        weight, intercept = ridge_fit(x[own][:, None], targets.values,
+                                      fit.ridge, targets.mask)
+        predicted = (x.double() @ weight + intercept).argmax(1)
+        read.append(float((predicted == labels)[others].double().mean()))
+    return read
 
 
 def compared(features, samples, number, draws, progress):
@@ -129,11 +114,13 @@ def compared(features, samples, number, draws, progress):
     labels = torch.cat([sample.gt_label for sample in samples])
     chosen, read = {rule: [] for rule in RULES}, []
     for seed in progress.track(range(draws), description=f'{number} labels'):
-        own = draw(labels, number, seed)
-        found = choices(features[:, own], [samples[i] for i in own.tolist()])
+        own = draw(labels, number, torch.Generator().manual_seed(seed))
+        targets, fits = each_t(features[:, own],
+                               [samples[i] for i in own.tolist()])
+        found = choices(features[:, own], fits)
         for rule in RULES:
             chosen[rule].append(found[rule])
-        read.append([read_of_others(x, samples, own) for x in features])
+        read.append(read_of_others(features, labels, own, targets, fits))
     mean = 100 * torch.tensor(read).double().mean(0)
     rules = {}
     for rule, places in chosen.items():

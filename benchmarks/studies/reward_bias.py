@@ -45,28 +45,44 @@ def parse_args(argv=None):
 
 def teacher_features(args, progress):
     """Pooled features of the validation images, (T, N, C), and samples."""
-    from repfusion_mm.analysis.look import features_at
-    from repfusion_mm.models.losses.pooled import pooled
     with quiet(Path(args.out, 'log.txt')):
         study = Cifar10(parse_study([
             '--data', args.data, '--dpm', args.dpm, '--out', args.out]))
         cfg = study.distillation('fixed', None, 0, t=0, tap=TAP)
-        teacher, looked = teacher_and_images(cfg, study.val_images())
+        seen = teacher_and_images(cfg, study.val_images())
+    return pooled_features(*seen, TAP, progress)
+
+
+def pooled_features(teacher, looked, tap, progress):
+    """Features of all images at all time steps, (T, N, C), and samples."""
+    from repfusion_mm.analysis.look import features_at
+    from repfusion_mm.models.losses.pooled import pooled
     features = torch.stack([
-        features_at(teacher, looked, t, [TAP],
+        features_at(teacher, looked, t, [tap],
                     lambda feature: pooled(feature.float()), 250,
-                    device())[TAP][:, 0].cpu()
+                    device())[tap][:, 0].cpu()
         for t in progress.track(MIDDLES, description='features')])
     return features, [sample.cpu() for sample in looked.data_samples]
 
 
+def draw(labels, number, generator):
+    """So many images of each class."""
+    return torch.cat([
+        own[torch.randperm(len(own), generator=generator)[:number]]
+        for own in ((labels == one).nonzero()[:, 0]
+                    for one in range(int(labels.max()) + 1))])
+
+
 def each_t(features, samples):
-    """Reward of each t by itself, as of a look, (T,)."""
+    """What the labels say at each t by itself, as in a look.
+
+    Returns:
+        tuple: The Targets, and a HeldOut for each t.
+    """
     from repfusion_mm.analysis.look import held_out
     from repfusion_mm.models.rewards.targets import read_targets
     targets = read_targets(samples, (), features.shape[2:])
-    return torch.stack([held_out(x[:, None, None], targets).rewards.mean()
-                        for x in features])
+    return targets, [held_out(x[:, None, None], targets) for x in features]
 
 
 def rewarded(reward, features, samples, steps, generator):
@@ -114,13 +130,11 @@ def main(argv=None):
                                        description=f'{number} labels'):
                 generator = torch.Generator().manual_seed(seed)
                 torch.manual_seed(seed)
-                chosen = torch.cat([
-                    own[torch.randperm(len(own), generator=generator)[:number]]
-                    for own in ((labels == one).nonzero()[:, 0]
-                                for one in range(classes))])
+                chosen = draw(labels, number, generator)
                 own = features[:, chosen]
                 of = [samples[row] for row in chosen.tolist()]
-                found['each_t'].append(each_t(own, of))
+                found['each_t'].append(torch.stack([
+                    one.rewards.mean() for one in each_t(own, of)[1]]))
                 for name, cfg in kinds.items():
                     reward = MODELS.build(dict(
                         cfg, num_classes=classes, feature_shapes=shapes))

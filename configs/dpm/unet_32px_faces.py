@@ -16,7 +16,6 @@ model = dict(
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
-    pin_memory=True,
     dataset=dict(
         data_root='data/faces/images',
         data_prefix='train',

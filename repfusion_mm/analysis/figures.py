@@ -35,6 +35,19 @@ def save_figure(figure: Any, path: str, dpi: int = 150) -> None:
     figure.savefig(path, dpi=dpi)
 
 
+def draw_rank(axes: Any, record: dict) -> None:
+    """Draw the effective rank that a look has heard, on an axis of its own.
+
+    Args:
+        axes (matplotlib.axes.Axes): With the worth over t.
+        record (dict): As of ``Look.record``; without a rank nothing is drawn.
+    """
+    if 'rank' in record:
+        other = axes.twinx()
+        other.plot(record['t'], record['rank'], color='grey', linewidth=0.8)
+        other.set_ylabel('effective rank', color='grey')
+
+
 def heat_map(axes: Any, values: np.ndarray, columns: Sequence[Any],
              rows: Sequence[str], label: str, digits: int = 0,
              limits: Sequence[Any] = (None, None)) -> None:

@@ -121,6 +121,19 @@ class Look(NamedTuple):
         return record
 
 
+def at_chosen(record: dict, key: str) -> float:
+    """What a record says at the time step that it chose.
+
+    Args:
+        record (dict): As of :meth:`Look.record`.
+        key (str): Of it, such as ``'score'``.
+
+    Returns:
+        float: There.
+    """
+    return record[key][record['t'].index(record['chosen_t'])]
+
+
 @torch.no_grad()
 def look(teacher: Any,
          looked: LookedImages,

@@ -12,7 +12,7 @@ from repfusion_mm.models.utils.building import build_part
 from repfusion_mm.registry import DATASETS, MODELS
 
 from .compare import Part, compare
-from .look import best_of, even_times, finest_shape, look
+from .look import at_chosen, best_of, even_times, finest_shape, look
 from .looked_images import (
     LookedImages,
     can_be_held_out,
@@ -193,9 +193,8 @@ def advise(result: dict, own_tap: str) -> dict:
             'these images do not tell. More of them would (`--val`); a ' \
             'short trial of both is the way to know.'
     if tap != own_tap and own_tap in result['taps']:
-        worth, own = (100 * record['score'][record['t'].index(
-            record['chosen_t'])] for record in (
-                result['taps'][name] for name in (tap, own_tap)))
+        worth, own = (100 * at_chosen(result['taps'][name], 'score')
+                      for name in (tap, own_tap))
         says += f' Change the tap: at its best t, {own_tap!r} of the config ' \
             f'reads {own:.1f} % and {tap!r} {worth:.1f} % of the images ' \
             'that are left out one by one.'

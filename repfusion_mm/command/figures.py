@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Callable, Dict, List
 
-from repfusion_mm.analysis.figures import new_figure
+from repfusion_mm.analysis.figures import draw_rank, new_figure
 
 GREEN, GREY = '#1a7f4b', '#9aa0a6'
 
@@ -41,11 +41,7 @@ def draw_look(axes: Any, choice: dict) -> None:
             choice['rewarded'], f'worth, by {choice["rewarded"]}'))
     if len(choice['taps']) > 1:
         axes.legend(fontsize='x-small')
-    taken = choice['taps'][choice['tap']]
-    if 'rank' in taken:
-        other = axes.twinx()
-        other.plot(taken['t'], taken['rank'], color=GREY, lw=0.8)
-        other.set_ylabel('effective rank (grey)', color=GREY)
+    draw_rank(axes, choice['taps'][choice['tap']])
 
 
 def draw_losses(axes: Any, losses: Dict[str, List[tuple]]) -> None:

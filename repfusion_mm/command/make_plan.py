@@ -5,7 +5,6 @@ import os.path as osp
 import shutil
 from collections import Counter
 from functools import partial
-from importlib.util import find_spec
 from typing import Any, Dict, List, Optional, Sequence
 
 import torch
@@ -33,6 +32,7 @@ from .images import (
     without,
     write_lists,
 )
+from .installed import check_installed
 from .labels import Labelled, Pair, check_classes, find_labelled, of_paths
 from .plan import LISTS, TIMES, Plan, settled_plan
 from .plan_error import PlanError
@@ -79,10 +79,7 @@ def make_plan(asked: Plan) -> Plan:
 
 
 def _check_options(asked: Plan) -> None:
-    if find_spec('mmpretrain') is None:
-        raise PlanError('mmpretrain is not installed, whose backbones and '
-                        'data sets are used: pip install '
-                        '"repfusion_mm[mmpretrain]"')
+    check_installed()
     find_student(asked.student)
     if asked.time not in TIMES:
         raise PlanError(f'--time is {asked.time!r}, expected one of '

@@ -3,6 +3,7 @@ import html
 import math
 from typing import Any, Dict, List
 
+from repfusion_mm.analysis.look import at_chosen
 from repfusion_mm.engine.resuming.atomic_write import write_atomically
 from repfusion_mm.version import __version__
 
@@ -170,11 +171,12 @@ def _comparison(plan: Plan, rows: List[dict]) -> str:
 
 
 def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
-    by_labels = choice['rewarded'] == 'labels'
+    look = choice['taps'][choice['tap']]
     why = 'The log-probability that a linear regression on the diffusion ' \
         'model\'s features gives to the right class of an image that it was ' \
-        f'not fitted to; of these {_right_there(choice):.0f} % are named ' \
-        'rightly at the t that is taken.' if by_labels else \
+        f'not fitted to; of these {100 * at_chosen(look, "score"):.0f} % ' \
+        'are named rightly at the t that is taken.' \
+        if choice['rewarded'] == 'labels' else \
         'Without labels: the share of high frequencies in the features.' \
         if choice['rewarded'] == 'frequency' else \
         'Without labels: how well an image\'s other view is found.'
@@ -183,7 +185,7 @@ def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
         f'{why} Taken is {choice["tap"]} at t = {choice["t"]}, where its '
         'smoothed worth is greatest' + (
             ', together with the effective rank of its features.'
-            if 'rank' in choice['taps'][choice['tap']] else '.'))]
+            if 'rank' in look else '.'))]
     if rows:
         figures.append((
             'The comparison', plot(draw_comparison, rows, ARMS),
@@ -217,12 +219,6 @@ def _figures(plan: Plan, choice: dict, rows: List[dict]) -> List[tuple]:
             newest_picture(plan.path('dpm'), 'dpm_samples'),
             'Drawn from noise: what the teacher has learned without a label.'))
     return figures
-
-
-def _right_there(choice: dict) -> float:
-    """Percent of left-out images, at the chosen tap and time step."""
-    look = choice['taps'][choice['tap']]
-    return 100 * look['score'][look['t'].index(choice['t'])]
 
 
 def _taken(plan: Plan, stages: Dict[str, dict]) -> List[tuple]:

@@ -139,7 +139,7 @@ class _Stages:
         """All of it."""
         plan, once = self.plan, self.record.once
         if plan.teacher is None:
-            once('dpm', partial(self._train, dpm_config(plan), 'dpm', 'dpm'))
+            once('dpm', partial(self._train, dpm_config(plan), 'dpm'))
         teacher = teacher_config(plan)
         tap = default_tap(teacher)
         cfg = distill_config(plan, teacher, tap, 0)
@@ -153,8 +153,7 @@ class _Stages:
         cfg = distill_config(plan, teacher, choice['tap'], choice['t'])
         config, backbone = plan.path('config.py'), plan.path('backbone.pth')
         dump(cfg, config)
-        weights = once('distill', partial(self._train, cfg, 'distill',
-                                          'distill'))
+        weights = once('distill', partial(self._train, cfg, 'distill'))
         once('export', lambda: _export(weights, backbone))
         rows = self._compare(backbone) if plan.classes else []
         report = plan.path('report.html')
@@ -163,11 +162,11 @@ class _Stages:
         return Result(backbone, config, report, choice['tap'], choice['t'],
                       rows)
 
-    def _train(self, cfg: Any, folder: str, stage: str) -> str:
-        title = TITLES[stage]
+    def _train(self, cfg: Any, stage: str, *above: str) -> str:
+        title, folder = TITLES[stage], self.plan.path(*above, stage)
         self._say(f'{title}: {cfg.train_cfg.max_iters} steps; the log is in '
-                  f'{self.plan.path(folder)}')
-        return train(cfg, self.plan.path(folder), title)
+                  f'{folder}')
+        return train(cfg, folder, title)
 
     def _labelled(self, cfg: Any) -> dict:
         """The images that a look may read the labels of."""
@@ -184,9 +183,8 @@ class _Stages:
         for arm in ARMS:
             cfg = classifier_config(
                 self.plan, arm, backbone if arm == 'distilled' else None)
-            folder = osp.join('classifiers', arm)
             weights = self.record.once(arm, partial(
-                self._train, cfg, folder, arm))
+                self._train, cfg, arm, 'classifiers'))
             right[arm] = self.record.once(
                 f'{arm}_tested', partial(answers, cfg, weights))
         return compared(right)

@@ -35,7 +35,7 @@ def test_refused(tmp_path, capsys, monkeypatch, options, message):
 
 def test_nothing_installed(monkeypatch, capsys, tmp_path):
     """Says what to install, where a traceback would name one module."""
-    monkeypatch.setattr('repfusion_mm.__main__.find_spec',
+    monkeypatch.setattr('repfusion_mm.command.installed.find_spec',
                         lambda name: None if name == 'mmcv' else name)
     assert main(['distill', str(tmp_path)]) == 2
     said = capsys.readouterr().err

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Column, Table
 
+from repfusion_mm.analysis.look import at_chosen
 from repfusion_mm.analysis.will_it_pay import recommended, will_it_pay
 from repfusion_mm.arguments.options import count
 
@@ -144,15 +145,12 @@ def print_result(result, out):
                   'right there, %', 'right at the first t, %',
                   title=f'{result["images"]} labelled images, left out one '
                   'by one')
-    def place_of(record):
-        return record['t'].index(record['chosen_t'])
-
-    for tap, record in sorted(result['taps'].items(), key=lambda item: -item[
-            1]['smoothed'][place_of(item[1])]):
-        place = place_of(record)
+    for tap, record in sorted(
+            result['taps'].items(),
+            key=lambda item: -at_chosen(item[1], 'smoothed')):
         table.add_row(tap, str(record['chosen_t']),
-                      f'{record["smoothed"][place]:.3f}',
-                      f'{100 * record["score"][place]:.1f}',
+                      f'{at_chosen(record, "smoothed"):.3f}',
+                      f'{100 * at_chosen(record, "score"):.1f}',
                       f'{100 * record["score"][0]:.1f}')
     console.print(table)
     console.print(result['advice'])

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.dist import broadcast, broadcast_object_list, is_main_process
 from rich.progress import track
 
+from repfusion_mm.analysis.figures import draw_rank
 from repfusion_mm.analysis.look import Look, even_times, look
 from repfusion_mm.analysis.looked_images import (
     LookedImages,
@@ -223,9 +224,6 @@ def draw_look(record: dict) -> np.ndarray:
     axes.plot(record['t'], record['smoothed'])
     axes.axvline(record['chosen_t'], linestyle=':')
     axes.set(xlabel='time step t', ylabel=f'worth, by {record["rewarded"]}')
-    if 'rank' in record:
-        other = axes.twinx()
-        other.plot(record['t'], record['rank'], color='grey', linewidth=0.8)
-        other.set_ylabel('effective rank', color='grey')
+    draw_rank(axes, record)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()

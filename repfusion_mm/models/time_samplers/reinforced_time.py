@@ -152,9 +152,8 @@ class ReinforcedTime(nn.Module):
             look (Look): What the time steps are worth.
         """
         believed = look.believed
-        options = self.look_options
-        temperature = believed.std_error * (
-            1. if options is None else options.temperature)
+        assert self.look_options is not None  # nothing else has it looked at
+        temperature = believed.std_error * self.look_options.temperature
         mean, values = (
             at_centres(one, look.timesteps, len(self.found), self.bin_width)
             for one in (believed.mean[None], believed.values))

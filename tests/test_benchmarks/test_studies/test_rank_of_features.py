@@ -5,9 +5,9 @@ from mmpretrain.structures import DataSample
 from benchmarks.studies.rank_of_features import (
     choices,
     compared,
-    draw,
     read_of_others,
 )
+from benchmarks.studies.reward_bias import draw, each_t
 from benchmarks.studies.study import MIDDLES
 
 
@@ -23,27 +23,31 @@ def seen():
 
 def test_draw():
     labels = torch.arange(90) % 3
-    own = draw(labels, 4, 1)
+    one, other = (torch.Generator().manual_seed(seed) for seed in (1, 2))
+    own = draw(labels, 4, one)
     assert labels[own].bincount().tolist() == [4, 4, 4]
     assert len(set(own.tolist())) == 12
-    assert not torch.equal(own, draw(labels, 4, 2))
+    assert not torch.equal(own, draw(labels, 4, other))
 
 
 def test_choices(seen):
     features, samples = seen
     features[1] = features[1, :, :1]  # of rank 1
-    found = choices(features, samples)
+    found = choices(features, each_t(features, samples)[1])
     assert found['labels'] == 2 and found['both'] == 2
     features[[0, 2, 3], :, 1:] = 0.  # now all but one have
     features[1] = torch.randn(90, 6)
-    assert choices(features, samples)['rank'] == 1
+    assert choices(features, each_t(features, samples)[1])['rank'] == 1
 
 
 def test_read_of_others(seen):
     features, samples = seen
     own = torch.arange(30)
-    assert read_of_others(features[2], samples, own) > 0.9
-    assert read_of_others(features[0], samples, own) < 0.6
+    labels = torch.cat([sample.gt_label for sample in samples])
+    read = read_of_others(features, labels, own,
+                          *each_t(features[:, own], samples[:30]))
+    assert read[2] > 0.9
+    assert read[0] < 0.6
 
 
 class Bar:
