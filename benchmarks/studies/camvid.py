@@ -79,15 +79,17 @@ class CamVid(DenseStudy):
                 dict(type='PackSegInputs')])
 
     def unlabelled_images(self):
+        side = self.size['denoiser']['sample_size']
+        scale = tuple(length * side // self.size['crop']
+                      for length in self.size['scale'])
         return dict(
             type='CustomDataset',
             data_root=str(Path(self.args.data, 'images')),
             ann_file=self.annotations('unlabelled'), with_label=False,
             pipeline=[
                 dict(type='LoadImageFromFile'),
-                dict(type='Resize', scale=self.size['scale'],
-                     interpolation='bilinear'),
-                dict(type='RandomCrop', crop_size=self.size['crop']),
+                dict(type='Resize', scale=scale, interpolation='area'),
+                dict(type='RandomCrop', crop_size=side),
                 dict(type='RandomFlip', prob=0.5, direction='horizontal'),
                 dict(type='PackInputs')])
 

@@ -7,22 +7,20 @@ ARMS = dict.fromkeys((
     'scratch', 'scratch_long', 't0', 'uniform', 'fixed', 'reinforced',
     'constant', 'joint'))
 _FAST = dict(dtype='bfloat16', channels_last=True)
-# what two CPU cores do in hours if they multiply matrices in bfloat16, at
-# 64x64 pixels: half of a ResNet-18's channels and a smaller stride, a denoiser
-# of 2.7 M parameters
+# what two CPU cores do in hours: images of 64x64 pixels for half of a
+# ResNet-18's channels and a smaller stride; the diffusion model, of 2.7 M
+# parameters, sees half of their side
 SMALL = dict(
     workers=0, amp=True, teacher=_FAST,
     student=dict(stem_channels=32, base_channels=32, strides=(1, 2, 2, 1)),
     student_switches=dict(channels_last=True),
     denoiser=dict(
-        _delete_=True, sample_size=64, layers_per_block=1,
-        block_out_channels=(16, 32, 64, 128), norm_num_groups=8,
-        attention_head_dim=16,
-        down_block_types=('DownBlock2D', 'DownBlock2D', 'DownBlock2D',
-                          'AttnDownBlock2D'),
-        up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D',
-                        'UpBlock2D')),
-    dpm=dict(iters=6000, batch=32, lr=1e-3, ema=0.002),
+        _delete_=True, sample_size=32, layers_per_block=1,
+        block_out_channels=(32, 64, 128), norm_num_groups=8,
+        attention_head_dim=32,
+        down_block_types=('DownBlock2D', 'DownBlock2D', 'AttnDownBlock2D'),
+        up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D')),
+    dpm=dict(iters=2500, batch=32, lr=1e-3, ema=0.004),
     distill=dict(iters=1500, batch=16, lr=2e-3),
     finetune=dict(iters=600, batch=16, lr=None),
     lrs=(5e-4, 1.5e-3, 4.5e-3), num_fixed=3)
@@ -87,7 +85,8 @@ class DenseStudy(Study):
         raise NotImplementedError
 
     def unlabelled_images(self):
-        """Config of the training images for the diffusion model."""
+        """Config of the training images for the diffusion model, at the side
+        that it is made for."""
         raise NotImplementedError
 
     def task(self, cfg, path):

@@ -85,7 +85,7 @@ class Faces(DenseStudy):
                 dict(type='PackPoseInputs', pack_transformed=training)])
 
     def unlabelled_images(self):
-        side = self.size['codec']['input_size'][0]
+        side = self.size['denoiser']['sample_size']
         return dict(
             type='CustomDataset',
             data_root=str(Path(self.args.data, 'images')),
@@ -94,7 +94,7 @@ class Faces(DenseStudy):
             pipeline=[
                 dict(type='LoadImageFromFile'),
                 dict(type='RandomResizedCrop', scale=side,
-                     crop_ratio_range=(0.4, 1.0),
+                     crop_ratio_range=(0.4, 1.0), interpolation='area',
                      aspect_ratio_range=(1., 1.)),
                 dict(type='RandomFlip', prob=0.5, direction='horizontal'),
                 dict(type='PackInputs')])

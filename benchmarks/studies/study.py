@@ -42,6 +42,9 @@ def make_parser(doc, study, data, labels):
                         'that is tried again')
     parser.add_argument('--processes', type=int, default=1,
                         help='that share the work (default: %(default)s)')
+    parser.add_argument('--float32', action='store_true', help='do not '
+                        'compute in bfloat16, which takes a CPU without '
+                        'instructions for it twice as long')
     parser.add_argument('--minutes', type=float,
                         help='begin no training after so many (default: go '
                         'on to the end)')
@@ -78,6 +81,9 @@ class Study(task_study.TaskStudy):
         super().__init__(
             args, *inputs, records=ROOT / 'benchmarks' / 'results' /
             f'{self.name}_{args.size}.jsonl')
+        if args.float32:
+            self.size['amp'] = False
+            self.size['teacher'].pop('dtype', None)
         given = args.chosen and json.loads(Path(args.chosen).read_text())
         self.choices = Choices(self, given or {})
         # configs take their time

@@ -72,20 +72,29 @@ def module(name):
 
 
 @pytest.fixture
-def study(name, module, tmp_path):
-    """One whose diffusion model, tap and probe are there."""
+def make(name, module, tmp_path):
+    """A study whose diffusion model, tap and probe are there."""
     WRITE[name](tmp_path / 'data')
     dpm = tmp_path / 'dpm' / 'unet'
     dpm.mkdir(parents=True)
     (dpm / 'config.json').write_text('{}')
-    args = module.parse_args([
-        '--data', str(tmp_path / 'data'), '--out', str(tmp_path / 'out'),
-        '--dpm', str(dpm.parent), '--labels', '2', '4'])
-    study = getattr(module, STUDIES[name])(args)
-    study.__dict__.update(
-        tap=dict(tap='mid_block.resnets.1'),
-        _probe=dict(score=[t == 275 for t in MIDDLES]))
-    return study
+
+    def build(*arguments):
+        args = module.parse_args([
+            '--data', str(tmp_path / 'data'), '--out', str(tmp_path / 'out'),
+            '--dpm', str(dpm.parent), '--labels', '2', '4', *arguments])
+        study = getattr(module, STUDIES[name])(args)
+        study.__dict__.update(
+            tap=dict(tap='mid_block.resnets.1'),
+            _probe=dict(score=[t == 275 for t in MIDDLES]))
+        return study
+
+    return build
+
+
+@pytest.fixture
+def study(make):
+    return make()
 
 
 def tuned(study, arm, labels=2, seed=7, budget='finetune', **choice):
@@ -256,6 +265,22 @@ def test_labels_of_validation_are_where_the_image_is(name, study):
     else:
         points = sample['data_samples'].gt_instances.transformed_keypoints
         assert shape == (64, 64) and points.min() >= 0 and points.max() < 64
+
+
+def test_images_of_the_diffusion_model_have_its_side(study):
+    cfg = study.dpm_config()
+    sample = build(cfg.train_dataloader.dataset, 'mmpretrain')[0]
+    side = cfg.model.denoiser.sample_size
+    assert tuple(sample['inputs'].shape) == (3, side, side)
+
+
+def test_float32(make):
+    """Neither teacher nor student computes in bfloat16."""
+    for study, is_float32 in ((make(), False), (make('--float32'), True)):
+        job = tuned(study, 'uniform')
+        for one in (job, job.before):
+            assert ('type' not in one.cfg.optim_wrapper) == is_float32
+        assert ('dtype' not in job.before.cfg.model.teacher) == is_float32
 
 
 def test_models_are_built(study):
