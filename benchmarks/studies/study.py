@@ -37,9 +37,12 @@ def make_parser(doc, study, data, labels):
         f'{study.labels_of} that are labelled, or "all"', 100)
     parser.add_argument('--dpm', help='a diffusion model, as a diffusers '
                         'folder, instead of training one')
-    parser.add_argument('--chosen', metavar='JSON', help='what was chosen '
-                        'before, as a report\'s "chosen" holds it: none of '
-                        'that is tried again')
+    parser.add_argument('--chosen', metavar='JSON', help='a report of before, '
+                        'or its "chosen": none of what was chosen there is '
+                        'tried again')
+    parser.add_argument('--beside', metavar='JSON', help='a report of '
+                        'before: its other arms are compared with these, seed '
+                        'by seed')
     parser.add_argument('--processes', type=int, default=1,
                         help='that share the work (default: %(default)s)')
     parser.add_argument('--float32', action='store_true', help='do not '
@@ -59,6 +62,10 @@ def number_of_labels(text):
         raise argparse.ArgumentTypeError(
             f'{text!r} is neither a number above 0 nor "all"')
     return int(text)
+
+
+def _read(path):
+    return json.loads(Path(path).read_text()) if path else {}
 
 
 class Study(task_study.TaskStudy):
@@ -84,8 +91,9 @@ class Study(task_study.TaskStudy):
         if args.float32:
             self.size['amp'] = False
             self.size['teacher'].pop('dtype', None)
-        given = args.chosen and json.loads(Path(args.chosen).read_text())
-        self.choices = Choices(self, given or {})
+        given = _read(args.chosen)
+        self.choices = Choices(self, given.get('chosen', given))
+        self.beside = _read(args.beside).get('results', [])
         # configs take their time
         self.finetune = functools.cache(self.finetune)
         self.distill = functools.cache(self.distill)

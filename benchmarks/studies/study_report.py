@@ -34,7 +34,7 @@ def write_report(study, scores, console=None):
     Args:
         study (Study): What was run.
         scores (dict): By (labels, arm): scores by seed, each a dict by
-            metric.
+            metric. Others come from the study's ``beside``.
         console (rich.console.Console, optional): Where to print.
     """
     if not scores:
@@ -48,6 +48,8 @@ def write_report(study, scores, console=None):
             if any(one is not None for one in found):
                 row[key] = found
         results.append(row)
+    results += [dict(row, beside=True) for row in study.beside
+                if (row['labels'], row['arm']) not in scores]
     report = dict(
         size=study.args.size, results=results,
         differences=[row for metric in metrics

@@ -355,6 +355,29 @@ def test_decisions():
     assert row['met'] == (row['bound'] > 3)
 
 
+def test_beside(make, tmp_path):
+    """Arms of an earlier report, but those that were run anew."""
+    from benchmarks.studies.study_report import write_report
+    path, chosen = tmp_path / 'before.json', dict(
+        scratch=dict(chosen=[0.5, 'finetune']),
+        scratch_long=dict(chosen=[0.5, 'both']),
+        distilled=dict(chosen=[0.5, 'finetune']),
+        **{'fixed t': dict(chosen=25)})
+    before = [dict(labels=2, arm=arm, seeds=[1, 2, 3], accuracy=values)
+              for arm, values in (('fixed', [30., 31., 32.]),
+                                  ('reinforced', [0., 0., 0.]))]
+    path.write_text(json.dumps(dict(results=before, chosen=chosen)))
+    study = make('out', '--chosen', str(path), '--beside', str(path))
+    report = write_report(study, {(2, 'reinforced'): {
+        2: dict(accuracy=33.), 3: dict(accuracy=36.)}})
+    assert [(row['arm'], row.get('beside')) for row in report['results']] == [
+        ('reinforced', None), ('fixed', True)]
+    difference, = report['differences']
+    assert (difference['mean'], difference['seeds']) == (3., 2)
+    decided, = report['decided']
+    assert decided['over'] == 'fixed' and decided['mean'] == 3.
+
+
 # --- arguments --------------------------------------------------------------
 def test_help():
     done = subprocess.run(
