@@ -11,11 +11,14 @@ model = dict(
     teacher=dict(
         type='repfusion_mm.UNetTeacher',
         pretrained='work_dirs/unet_64px_folder/dpm'),
+    # looks at the labelled images at 20 t before the first step, and starts
+    # nearly settled on what it finds
     time_sampler=dict(
-        type='repfusion_mm.ReinforcedTime', num_bins=100, entropy_weight=0.05),
-    reward=dict(
-        type='repfusion_mm.ClassificationReward',
-        num_classes=10),  # the number of folders
+        type='repfusion_mm.ReinforcedTime',
+        num_bins=20,
+        look=dict(temperature=0.1),
+        entropy_weight=0.),
+    reward=dict(type='repfusion_mm.HeldOutReward'),
     connections=[
         dict(
             student_tap='layer4',
@@ -23,6 +26,9 @@ model = dict(
             loss=dict(type='repfusion_mm.HintLoss', pool=True)),
     ])
 
+# its rewards tell little that the look has not told
+optim_wrapper = dict(
+    paramwise_cfg=dict(custom_keys=dict(time_sampler=dict(lr_mult=0.1))))
 default_hooks = dict(defer_log=dict(type='repfusion_mm.DeferLogHook'))
 custom_hooks = [dict(type='repfusion_mm.TimeSamplerHook')]
 # each process draws time steps and noise of its own

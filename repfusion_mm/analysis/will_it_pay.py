@@ -92,13 +92,16 @@ def will_it_pay(cfg: Config,
     classes = len(getattr(dataset, 'metainfo', {}).get('classes') or ()) or \
         None
     learn = Part(dataset, looked, shape, classes)
+    if classes is None:  # a batch may lack some that another has
+        learn = learn._replace(
+            num_classes=learn.targets('cpu').values.size(2))
     test = learn
     if val is not None:
         others = _dataset(val)
         shown = view(others, len(others), 1, 'reading val images')
         if shown is None:
             raise ValueError('no image of `val` is labelled')
-        test = Part(others, shown, shape, classes)
+        test = Part(others, shown, shape, learn.num_classes)
 
     def student() -> nn.Module:
         backbone: Any = build_part(

@@ -88,10 +88,6 @@ def distill_config(plan: Plan, teacher: dict, tap: str, t: int) -> Config:
                           loss=dict(type='repfusion_mm.HintLoss', pool=True))])
     images = image_list(plan.list('distill'), pipeline)
     if plan.time == 'reinforced':
-        model['time_sampler'] = dict(
-            num_bins=20, entropy_weight=0., look=dict(temperature=0.1))
-        model['reward'] = dict(_delete_=True,
-                               type='repfusion_mm.HeldOutReward')
         mixture = cfg.train_dataloader.dataset
         mixture.datasets[0].dataset = images
         mixture.datasets[1].dataset = image_list(
@@ -103,13 +99,10 @@ def distill_config(plan: Plan, teacher: dict, tap: str, t: int) -> Config:
         model['time_sampler'] = dict(
             _delete_=True, type='repfusion_mm.FixedTime', t=t)
         cfg.model.pop('reward')
+        cfg.optim_wrapper.pop('paramwise_cfg')
         cfg.train_dataloader.dataset = images
     cfg.merge_from_dict(dict(model=model))
     set_steps(cfg, plan, plan.steps['distill'], plan.images)
-    if plan.time == 'reinforced':  # what is noise must not move it
-        cfg.merge_from_dict({
-            'optim_wrapper.paramwise_cfg.custom_keys.time_sampler.lr_mult':
-            0.1})
     watched = 'labelled' if plan.classes else 'watched'
     if max(plan.labelled, plan.watched) >= LEAST_WATCHED:
         cfg.custom_hooks.append(dict(
@@ -198,8 +191,12 @@ def set_steps(cfg: Config, plan: Plan, steps: int, images: int) -> None:
     loader.num_workers = plan.workers
     if cfg.model.type != 'repfusion_mm.DPM':
         schedule = find_student(plan.student).schedule
+        paramwise = cfg.optim_wrapper.get('paramwise_cfg')
         cfg.optim_wrapper = read_config(
             f'_base_/schedules/{schedule}.py').optim_wrapper
+        if paramwise is not None:
+            cfg.merge_from_dict(dict(
+                optim_wrapper=dict(paramwise_cfg=paramwise)))
         warm_up = min(500, max(1, steps // 10))
         cfg.param_scheduler[0].end = warm_up
         cfg.param_scheduler[1].begin = warm_up

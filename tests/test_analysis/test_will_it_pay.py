@@ -83,3 +83,32 @@ def test_too_few_labels(load_config):
     with pytest.raises(ValueError, match='at least 10 labelled images.*of no '
                        'class a single one.*has 0'):
         will_it_pay(cfg, ['mid_block.resnets.1'], num_times=2)
+
+
+class Nameless:
+    """A data set that does not name its classes."""
+    metainfo: dict = {}
+
+    def __init__(self, dataset):
+        self.dataset = dataset
+
+    def __len__(self):
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        return self.dataset[index]
+
+    def get_data_info(self, index):
+        return self.dataset.get_data_info(index)
+
+
+def test_classes_without_names(load_config, monkeypatch):
+    """Not every batch shows all of them."""
+    from repfusion_mm.analysis import will_it_pay as module
+    make = module._dataset
+    monkeypatch.setattr(module, '_dataset', lambda cfg: Nameless(make(cfg)))
+    cfg = load_config(DIGITS)
+    init_default_scope('mmpretrain')
+    found = will_it_pay(cfg, ['mid_block.resnets.1'], num_times=2, views=1,
+                        steps=2)
+    assert 0 <= found['scratch'] <= 1

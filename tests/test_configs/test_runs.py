@@ -441,6 +441,34 @@ def test_bfloat16(sandbox, monkeypatch, tmp_path, path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize('path', sorted(
+    path for path in PATHS if path.startswith('configs/joint/') and
+    'retinanet' not in path))
+def test_look_and_held_out_reward(sandbox, monkeypatch, tmp_path, path):
+    """The README's policy, inside the training of any task."""
+    monkeypatch.chdir(sandbox)
+    cfg = Config.fromfile(path)
+    pytest.importorskip(cfg.default_scope)
+    if 'cifar' in path:
+        from mmpretrain.datasets import CIFAR10
+        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    shrink(cfg, tmp_path)
+    cfg.model.time_sampler = dict(
+        type='repfusion_mm.ReinforcedTime', num_bins=20, look=True,
+        entropy_weight=0.)
+    cfg.model.reward = dict(type='repfusion_mm.HeldOutReward')
+    hook = 'repfusion_mm.TimeSamplerHook'
+    cfg.custom_hooks = [dict(type=hook), *(
+        one for one in cfg.custom_hooks if one.type != hook)]
+    runner, record = Runner.from_cfg(cfg), Record()
+    runner.register_hook(record)
+    runner.train()
+    look = json.loads((tmp_path / 'look.json').read_text())
+    assert look['rewarded'] == 'labels'
+    assert np.isfinite(record.losses['loss_policy']).all()
+
+
+@pytest.mark.slow
 def test_subsets_of_wflw(sandbox, monkeypatch, tmp_path):
     """The error of a whole is the mean of its parts'."""
     pytest.importorskip('mmpose')
