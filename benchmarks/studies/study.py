@@ -46,8 +46,8 @@ def make_parser(doc, study, data, labels):
     parser.add_argument('--processes', type=int, default=1,
                         help='that share the work (default: %(default)s)')
     parser.add_argument('--float32', action='store_true', help='do not '
-                        'compute in bfloat16, which takes a CPU without '
-                        'instructions for it twice as long')
+                        'compute in bfloat16, which is slower on a CPU '
+                        'without instructions for it')
     parser.add_argument('--minutes', type=float,
                         help='begin no training after so many (default: go '
                         'on to the end)')
