@@ -48,8 +48,7 @@ def write_report(study, scores, console=None):
             if any(one is not None for one in found):
                 row[key] = found
         results.append(row)
-    results += [dict(row, beside=True) for row in study.beside
-                if (row['labels'], row['arm']) not in scores]
+    results += of_before(study.beside, results, metrics)
     report = dict(
         size=study.args.size, results=results,
         differences=[row for metric in metrics
@@ -65,6 +64,30 @@ def write_report(study, scores, console=None):
     if console is not None:
         print_tables(report, metrics, console)
     return report
+
+
+def of_before(rows, results, metrics):
+    """The arms of an earlier report that were not run anew, on these seeds.
+
+    Args:
+        rows (Sequence[dict]): Its results.
+        results (Sequence[dict]): Those of now.
+        metrics (Sequence[str]): Of the study.
+
+    Returns:
+        list[dict]: Results that say that they are of before, ``beside``.
+    """
+    seeds = {seed for row in results for seed in row['seeds']}
+    anew = {(row['labels'], row['arm']) for row in results}
+    found = []
+    for row in rows:
+        places = [place for place, seed in enumerate(row['seeds'])
+                  if seed in seeds]
+        if (row['labels'], row['arm']) not in anew and places:
+            found.append(dict(row, beside=True, **{
+                key: [row[key][place] for place in places]
+                for key in ('seeds', *metrics, 'stage_1') if key in row}))
+    return found
 
 
 def pairs(results, metric):
