@@ -28,12 +28,12 @@ class Part(NamedTuple):
         dataset (Any): The data set.
         looked (LookedImages): N of its images in V views.
         shape (Sequence[int]): Of the feature that settles the grid.
-        num_classes (int, optional): Defaults to None: those of the images.
+        num_classes (int, optional): None: those of the images.
     """
     dataset: Any
     looked: LookedImages
     shape: Sequence[int]
-    num_classes: Optional[int] = None
+    num_classes: Optional[int]
 
     def targets(self, device: Any) -> Targets:
         """Of the views."""

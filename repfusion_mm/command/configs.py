@@ -191,12 +191,8 @@ def set_steps(cfg: Config, plan: Plan, steps: int, images: int) -> None:
     loader.num_workers = plan.workers
     if cfg.model.type != 'repfusion_mm.DPM':
         schedule = find_student(plan.student).schedule
-        paramwise = cfg.optim_wrapper.get('paramwise_cfg')
-        cfg.optim_wrapper = read_config(
-            f'_base_/schedules/{schedule}.py').optim_wrapper
-        if paramwise is not None:
-            cfg.merge_from_dict(dict(
-                optim_wrapper=dict(paramwise_cfg=paramwise)))
+        cfg.merge_from_dict(dict(optim_wrapper=read_config(
+            f'_base_/schedules/{schedule}.py').optim_wrapper))
         warm_up = min(500, max(1, steps // 10))
         cfg.param_scheduler[0].end = warm_up
         cfg.param_scheduler[1].begin = warm_up

@@ -362,6 +362,20 @@ def checkpoint_of(cfg):
     return path
 
 
+def let_cifar_be(path, monkeypatch):
+    """The images are not the released ones, and their checksums differ."""
+    if 'cifar' in path:
+        from mmpretrain.datasets import CIFAR10
+        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+
+
+def trained(cfg):
+    runner, record = Runner.from_cfg(cfg), Record()
+    runner.register_hook(record)
+    runner.train()
+    return runner, record
+
+
 @pytest.mark.parametrize('path', [
     pytest.param(path, marks=() if path in KINDS else pytest.mark.slow)
     for path in PATHS])
@@ -371,16 +385,10 @@ def test_two_steps(sandbox, monkeypatch, tmp_path, path):
     scope = cfg.get('backbone', {}).get('type', '').split('.')[0]
     for name in {'mmseg', 'mmpose', 'mmdet'} & {cfg.default_scope, scope}:
         pytest.importorskip(name)
-    if 'cifar' in path:
-        from mmpretrain.datasets import CIFAR10
-
-        # the images are not the released ones, and their checksums differ
-        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    let_cifar_be(path, monkeypatch)
     shrink(cfg, tmp_path)
     given = checkpoint_of(cfg)
-    runner, record = Runner.from_cfg(cfg), Record()
-    runner.register_hook(record)
-    runner.train()
+    runner, record = trained(cfg)
 
     assert len(record.losses['loss']) == 2
     assert all(len(one) == 2 and np.isfinite(one).all()
@@ -426,14 +434,10 @@ def test_bfloat16(sandbox, monkeypatch, tmp_path, path):
     monkeypatch.chdir(sandbox)
     cfg = Config.fromfile(path)
     pytest.importorskip(cfg.default_scope)
-    if 'cifar' in path:
-        from mmpretrain.datasets import CIFAR10
-        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    let_cifar_be(path, monkeypatch)
     shrink(cfg, tmp_path)
     cfg.optim_wrapper.type = 'repfusion_mm.BFloat16OptimWrapper'
-    runner, record = Runner.from_cfg(cfg), Record()
-    runner.register_hook(record)
-    runner.train()
+    runner, record = trained(cfg)
     assert all(len(one) == 2 and np.isfinite(one).all()
                for one in record.losses.values())
     assert torch.bfloat16 not in {one.dtype for one in
@@ -449,9 +453,7 @@ def test_look_and_held_out_reward(sandbox, monkeypatch, tmp_path, path):
     monkeypatch.chdir(sandbox)
     cfg = Config.fromfile(path)
     pytest.importorskip(cfg.default_scope)
-    if 'cifar' in path:
-        from mmpretrain.datasets import CIFAR10
-        monkeypatch.setattr(CIFAR10, '_check_integrity', lambda self: True)
+    let_cifar_be(path, monkeypatch)
     shrink(cfg, tmp_path)
     cfg.model.time_sampler = dict(
         type='repfusion_mm.ReinforcedTime', num_bins=20, look=True,
@@ -460,9 +462,7 @@ def test_look_and_held_out_reward(sandbox, monkeypatch, tmp_path, path):
     hook = 'repfusion_mm.TimeSamplerHook'
     cfg.custom_hooks = [dict(type=hook), *(
         one for one in cfg.custom_hooks if one.type != hook)]
-    runner, record = Runner.from_cfg(cfg), Record()
-    runner.register_hook(record)
-    runner.train()
+    _, record = trained(cfg)
     look = json.loads((tmp_path / 'look.json').read_text())
     assert look['rewarded'] == 'labels'
     assert np.isfinite(record.losses['loss_policy']).all()
