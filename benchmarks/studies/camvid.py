@@ -99,8 +99,6 @@ class CamVid(DenseStudy):
         for place in (cfg, cfg.model):
             if place.get('data_preprocessor'):
                 place.data_preprocessor.size = crop
-        if cfg.model.get('reward'):
-            cfg.model.reward.num_classes = len(CLASSES)
         if not path:
             return
         model = cfg.model.task if path.endswith('task') else cfg.model

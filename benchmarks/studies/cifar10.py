@@ -26,7 +26,13 @@ from benchmarks.lib import image_array  # noqa: F401, registers it
 from benchmarks.lib.paired import Criterion
 from benchmarks.studies.cifar10_sizes import SIZES
 from benchmarks.studies.run import run_study
-from benchmarks.studies.study import BIN, MIDDLES, Study, make_parser
+from benchmarks.studies.study import (
+    BIN,
+    MIDDLES,
+    Study,
+    make_parser,
+    settled_policy,
+)
 from benchmarks.studies.task_study import SELECTION_SEED, parse
 from benchmarks.studies.teacher_jobs import FilledBank
 from benchmarks.studies.training import Training
@@ -207,15 +213,8 @@ class Cifar10(Study):
                 loss=dict(type='repfusion_mm.HintLoss', pool=True))])
         hooks, optim_wrapper = [dict(type='repfusion_mm.TimeSamplerHook')], {}
         if arm == 'reinforced':
-            # its reward tells little that the look has not told: the policy
-            # starts nearly settled, and what is noise must not move it
-            model['time_sampler'] = dict(
-                num_bins=len(MIDDLES), entropy_weight=0.,
-                look=dict(temperature=0.1))
-            model['reward'] = dict(
-                _delete_=True, type='repfusion_mm.HeldOutReward')
-            optim_wrapper = dict(paramwise_cfg=dict(custom_keys=dict(
-                time_sampler=dict(lr_mult=0.1))))
+            changes, optim_wrapper = settled_policy()
+            model.update(changes)
         elif arm == 'constant':  # it searches by itself
             model['time_sampler'] = dict(
                 num_bins=len(MIDDLES), entropy_weight=0.3)

@@ -1,7 +1,7 @@
 """Studies whose stage 2 is dense: masks in mmseg, landmarks in mmpose."""
 import copy
 
-from benchmarks.studies.study import MIDDLES, Study
+from benchmarks.studies.study import Study, settled_policy
 
 ARMS = dict.fromkeys((
     'scratch', 'scratch_long', 't0', 'uniform', 'fixed', 'reinforced',
@@ -144,16 +144,17 @@ class DenseStudy(Study):
         sampler = dict(uniform=dict(type='repfusion_mm.UniformTime'),
                        fixed=dict(type='repfusion_mm.FixedTime', t=t),
                        t0=dict(type='repfusion_mm.FixedTime', t=0)).get(arm)
+        changes = dict(model=model, custom_hooks=[hook])
         if sampler:
             model.update(time_sampler=dict(_delete_=True, **sampler),
                          reward=None)
-        else:
-            model['time_sampler'] = dict(
-                num_bins=len(MIDDLES), entropy_weight=0., look=True)
-            if arm == 'constant':
-                model['time_sampler']['policy'] = dict(
-                    _delete_=True, type='repfusion_mm.ConstantPolicy')
-        return dict(model=model, custom_hooks=[hook])
+            return changes
+        policy, changes['optim_wrapper'] = settled_policy()
+        if arm == 'constant':
+            policy['time_sampler']['policy'] = dict(
+                _delete_=True, type='repfusion_mm.ConstantPolicy')
+        model.update(policy)
+        return changes
 
     def _connected(self, cfg, student_tap, tap):
         """The config with its one connection at these taps."""

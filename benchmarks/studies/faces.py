@@ -101,8 +101,6 @@ class Faces(DenseStudy):
 
     # --- the task -----------------------------------------------------------
     def task(self, cfg, path):
-        if cfg.model.get('reward'):
-            cfg.model.reward.num_keypoints = NUM_KEYPOINTS
         if not path:
             return
         model = cfg.model.task if path.endswith('task') else cfg.model

@@ -20,6 +20,23 @@ BIN = 50  # time steps, 20 bins
 MIDDLES = list(range(BIN // 2, 1000, BIN))
 
 
+def settled_policy():
+    """What the arm ``reinforced`` changes in a config of stage 1.
+
+    Its reward tells little that the look has not told: the policy starts
+    nearly settled, and what is noise must not move it.
+
+    Returns:
+        tuple[dict, dict]: Of ``model`` and of ``optim_wrapper``.
+    """
+    model = dict(
+        time_sampler=dict(num_bins=len(MIDDLES), entropy_weight=0.,
+                          look=dict(temperature=0.1)),
+        reward=dict(_delete_=True, type='repfusion_mm.HeldOutReward'))
+    return model, dict(paramwise_cfg=dict(custom_keys=dict(
+        time_sampler=dict(lr_mult=0.1))))
+
+
 def make_parser(doc, study, data, labels):
     """The arguments of :func:`task_study.make_parser`, and more.
 
