@@ -20,7 +20,7 @@ SMALL = dict(
         attention_head_dim=32,
         down_block_types=('DownBlock2D', 'DownBlock2D', 'AttnDownBlock2D'),
         up_block_types=('AttnUpBlock2D', 'UpBlock2D', 'UpBlock2D')),
-    dpm=dict(iters=2500, batch=32, lr=1e-3, ema=0.004),
+    dpm=dict(iters=5000, batch=32, lr=1e-3, ema=0.002),
     distill=dict(iters=1500, batch=16, lr=2e-3),
     finetune=dict(iters=600, batch=16, lr=None),
     lrs=(5e-4, 1.5e-3, 4.5e-3), num_fixed=3)
