@@ -65,6 +65,9 @@ def parse_args(argv: Optional[List[str]] = None) -> argparse.Namespace:
     one.add_argument('--no-flip', dest='flip', action='store_false',
                      help='do not flip images left and right at random: of '
                      'text, digits or signs')
+    one.add_argument('--seed', type=int, default=0, help='of all trainings: '
+                     'repeat the comparison by another one and another --out '
+                     '(default: %(default)s)')
     one.add_argument('--device', choices=['cuda', 'cpu'], help='what to '
                      'compute on, by default a GPU where there is one')
     return parser.parse_args(argv)

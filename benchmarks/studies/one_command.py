@@ -122,6 +122,7 @@ def run(args, seed):
         str(folder / 'all'), labels=str(folder / 'labels'),
         teacher=args.dpm or TEACHER, size=16 if args.dpm else None,
         student=args.student, epochs=args.epochs, flip=bool(args.dpm),
+        seed=seed,
         out=str(folder / f'out_{args.student}_{args.epochs:g}'))
     return dict(seed=seed, tap=result.tap, t=result.t, **{
         row['arm']: round(row['accuracy'], 2) for row in result.comparison})

@@ -184,6 +184,7 @@ def set_steps(cfg: Config, plan: Plan, steps: int, images: int) -> None:
     """
     cfg.train_cfg = dict(by_epoch=False, max_iters=steps)
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.randomness.seed = plan.seed
     cfg.default_hooks.checkpoint.interval = min(1000, max(5, steps // 5))
     cfg.default_hooks.logger.interval = min(100, max(1, steps // 50))
     loader = cfg.train_dataloader

@@ -29,6 +29,7 @@ class Plan:
         val_share (float): Of the labelled images, that are held out.
         time (str): ``'fixed'`` or ``'reinforced'``.
         flip (bool): Whether images are flipped at random.
+        seed (int): Of all trainings.
         asked_size (int, optional): As asked for.
         size (int): Side of the images, in pixels.
         mark (str): Changes with the files of data and labels.
@@ -58,6 +59,7 @@ class Plan:
     val_share: float
     time: str
     flip: bool = True
+    seed: int = 0
     asked_size: Optional[int] = None
     size: int = 0
     mark: str = ''
@@ -94,7 +96,7 @@ class Plan:
 _OPTIONS = dict(
     data='DATA', student='--student', teacher='--teacher', labels='--labels',
     asked_size='--size', epochs='--epochs', val_share='--val-share',
-    time='--time', flip='flipping (--no-flip)',
+    time='--time', flip='flipping (--no-flip)', seed='--seed',
     mark='the image files of DATA and --labels')
 
 

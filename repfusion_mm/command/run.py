@@ -66,7 +66,8 @@ def distill(data: str,
             epochs: Optional[float] = None,
             val_share: float = 0.2,
             time: str = 'fixed',
-            flip: bool = True) -> Result:
+            flip: bool = True,
+            seed: int = 0) -> Result:
     """Distil a diffusion model into a backbone, from a folder of images.
 
     Called again with the same arguments it goes on where it was stopped, and
@@ -94,6 +95,8 @@ def distill(data: str,
             Defaults to ``'fixed'``.
         flip (bool): Whether half of the images are flipped, left and right.
             Defaults to True.
+        seed (int): Of all trainings; tap and time step do not depend on it.
+            Defaults to 0.
 
     Returns:
         Result: Where everything is.
@@ -112,7 +115,8 @@ def distill(data: str,
         else teacher,
         out=osp.abspath(out or osp.join('work_dirs', f'{name}_{student}')),
         labels=labels and osp.abspath(labels), asked_size=size,
-        epochs=epochs, val_share=val_share, time=time, flip=flip))
+        epochs=epochs, val_share=val_share, time=time, flip=flip,
+        seed=seed))
     console = Console()
     record = Record(plan.path('progress.json'))
     print_plan(console, plan, record.stages)

@@ -110,3 +110,11 @@ def test_small_images_are_tested_whole(make_plan, labels):
     path = dataset.get_data_info(0)['img_path']
     assert torch.equal(dataset[0]['inputs'], torch.from_numpy(
         cv2.imread(path)).permute(2, 0, 1))
+
+
+def test_a_seed_is_that_of_all_trainings(make_plan, labels):
+    plan = make_plan(labels=labels, teacher=None, seed=7)
+    trained = teacher_config(make_plan(labels=labels, out=plan.out + '_given'))
+    for cfg in (dpm_config(plan), classifier_config(plan, 'scratch', None),
+                distill_config(plan, trained, default_tap(trained), 25)):
+        assert cfg.randomness.seed == 7

@@ -113,7 +113,7 @@ def test_with_labels_and_a_diffusion_model(options, labels, tmp_path, capsys):
     assert 'backbone.pth' in log
     page = Path(result.report).read_text()
     assert 'On 6 images that nothing has seen' in page
-    assert 'one seed' in page
+    assert 'with seed 0' in page
 
 
 @pytest.mark.slow
