@@ -159,8 +159,8 @@ def _comparison(plan: Plan, rows: List[dict]) -> str:
              if 'gain' in row else '') for row in rows]
     seen = 'nothing has seen' if plan.teacher is None else \
         'no training here has seen'
-    about = f'One training of each, with seed {plan.seed}: the interval is over ' \
-        'the images alone, and another --seed may shift all of it.'
+    about = f'One training of each, with seed {plan.seed}: the interval is ' \
+        'over the images alone, and another --seed may shift all of it.'
     if plan.teacher is not None:
         about += ' Whether the teacher was trained on them is not known.'
     if 'dpm' in plan.steps:
