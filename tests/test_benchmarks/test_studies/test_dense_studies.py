@@ -186,6 +186,11 @@ def test_same_batches_and_budgets(study):
                     'data_preprocessor'):
             assert cfg.get(key) == jobs[0].cfg.get(key), key
     firsts = [job.before.cfg for job in jobs[1:]]
+    # the student learns alike; the policy, which the others lack, more slowly
+    slower = firsts[-1].optim_wrapper.pop('paramwise_cfg')
+    assert slower.to_dict() == dict(custom_keys=dict(
+        time_sampler=dict(lr_mult=0.1)))
+    assert firsts[-1].model.reward.type == 'repfusion_mm.HeldOutReward'
     for cfg in firsts[1:]:
         for key in ('train_cfg', 'optim_wrapper', 'param_scheduler'):
             assert cfg[key] == firsts[0][key], key
