@@ -183,7 +183,7 @@ class Study(task_study.TaskStudy):
         cfg = self.distillation('reinforced', self.args.labels[0],
                                 SELECTION_SEED, tap='mid_block.resnets.1')
         val = self.val_images()
-        steps = min(300, self.size['finetune']['iters'])
+        steps = self.size['finetune']['iters']
         return self.once(
             'tap', 'choices', [self.dpm.key],
             lambda: choose_tap(cfg, val, steps),

@@ -1,5 +1,5 @@
-"""The teacher's probe against the student from scratch, on unseen images."""
-from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
+"""What the teacher knows against the student from scratch, images unseen."""
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence
 
 import numpy as np
 import torch
@@ -11,14 +11,9 @@ from repfusion_mm.models.utils.taps import Taps
 
 from .look import Look, best_of, features_at, grouped, held_out
 from .looked_images import LookedImages
-from .scratch import (
-    LabelledImages,
-    ScratchModel,
-    scratch_scores,
-    train_scratch,
-)
+from .short_training import LabelledImages, Reader, scores, train
 
-TRAININGS = 5  # of the student: each without another fifth of the images
+TRAININGS = 5  # each without another fifth of the images
 
 
 class Part(NamedTuple):
@@ -42,10 +37,27 @@ class Part(NamedTuple):
             self.shape, device=device, num_classes=self.num_classes)
 
 
+class Compared(NamedTuple):
+    """Scores of N images, 0 to 1, float64, (N,) each.
+
+    Attributes:
+        probe (Tensor): Of what reads the teacher's features.
+        scratch (Tensor): Of the student from scratch.
+        half (Tensor): Of one that was trained for half of the steps.
+    """
+    probe: Tensor
+    scratch: Tensor
+    half: Tensor
+
+
 def compare(model: Any, student: Callable, learn: Part, test: Part,
             looks: Dict[str, Look], steps: int, device: Any,
-            progress: Callable) -> Tuple[Tensor, Tensor]:
+            progress: Callable) -> Compared:
     """What both say right of images that they were not shown.
+
+    Of classes the teacher is read by a ridge regression, of masks and
+    keypoints by the head that the student has, trained as long: a regression
+    on a map tells much less of it than such a head.
 
     Args:
         model (RepFusion): Of stage 1, its teacher read.
@@ -56,12 +68,12 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
             Images of one class are left out as far from each other as can
             be.
         looks (dict[str, Look]): By tap, at the images to learn from.
-        steps (int): Of each training from scratch.
+        steps (int): Of each training.
         device (torch.device): The model's.
         progress (Callable): As of :func:`will_it_pay`.
 
     Returns:
-        tuple: Scores of the probe and of the student, 0 to 1, (N,) each.
+        Compared: The scores.
     """
     count, is_one = len(learn.looked.indices), learn is test
     order = _dealt(learn.targets('cpu'), count)
@@ -70,24 +82,30 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
     if not is_one:
         splits = [(np.arange(count), np.arange(len(test.looked.indices)))
                   ] * TRAININGS
-    probe, scratch = (torch.zeros(len(test.looked.indices)).double()
-                      for _ in range(2))
+    probe, scratch, half = (torch.zeros(len(test.looked.indices)).double()
+                            for _ in range(3))
     for number, (kept, held) in enumerate(splits):
-        probe[held] += _probe(model.teacher, learn, test, looks, kept,
-                              device)[held]
-        what = f'from scratch, {number + 1} of {TRAININGS}'
-        scratch[held] += _scratch(
-            model, student(), learn, test, kept, held, steps,
-            lambda steps, what=what: progress(steps, what))
+        what = f'{number + 1} of {TRAININGS}'
+        trained = _ShortTrainings(model, learn, test, kept, held, progress)
+        tap, t = best_of({name: one.of(kept.tolist())
+                          for name, one in looks.items()})
+        if trained.reads_maps:
+            probe[held] += trained.teacher(
+                tap, t, steps, f'on the teacher, {what}')
+        else:
+            probe[held] += _probe(model.teacher, learn, test, tap, t, kept,
+                                  device)[held]
+        scratch[held] += trained.student(
+            student(), steps, f'from scratch, {what}')
+        half[held] += trained.student(
+            student(), max(1, steps // 2), f'half as long, {what}')
     times = 1 if is_one else TRAININGS
-    return probe / times, scratch / times
+    return Compared(probe / times, scratch / times, half / times)
 
 
-def _probe(teacher: Any, learn: Part, test: Part,
-           looks: Dict[str, Look], kept: np.ndarray, device: Any) -> Tensor:
+def _probe(teacher: Any, learn: Part, test: Part, tap: str, t: int,
+           kept: np.ndarray, device: Any) -> Tensor:
     """Scores of all test images, of a regression on the images kept."""
-    tap, t = best_of({name: one.of(kept.tolist())
-                      for name, one in looks.items()})
     targets = learn.targets(device)
     x = features_at(teacher, learn.looked, t, [tap], targets.rows,
                     device=device)[tap]
@@ -102,8 +120,8 @@ def _probe(teacher: Any, learn: Part, test: Part,
         x = features_at(teacher, test.looked, t, [tap], targets.rows,
                         device=device)[tap]
     predicted = x.flatten(0, 1).double() @ coefficients + intercept
-    scores = targets.score(targets.values - predicted)
-    return scores.view(x.shape[:2]).mean(1).cpu()
+    found = targets.score(targets.values - predicted)
+    return found.view(x.shape[:2]).mean(1).cpu()
 
 
 def _dealt(targets: Targets, count: int) -> np.ndarray:
@@ -124,22 +142,69 @@ def _select(targets: Targets, x: Tensor, kept: np.ndarray) -> tuple:
                             weight=of(targets.weight)), x[kept]
 
 
-def _scratch(model: Any, backbone: nn.Module, learn: Part, test: Part,
-             kept: np.ndarray, held: np.ndarray, steps: int,
-             progress: Callable) -> Tensor:
-    """Scores of the held-out images, of a student trained on the others."""
-    tap = model.connections[0].student_tap
-    tap = 'out.-1' if tap.startswith('regressor.') else tap
-    images, unseen = (
-        LabelledImages(part.dataset, model.data_preprocessor, part.shape,
-                       part.num_classes) for part in (learn, test))
-    shown, others = ([part.looked.indices[i] for i in chosen]
-                     for part, chosen in ((learn, kept), (test, held)))
-    inputs, targets = images.batch(shown[:2])
-    backbone.eval()
-    student = ScratchModel(
-        backbone, Taps(backbone, [tap], inputs), tap,
-        targets.values.size(2), targets.grid).to(inputs.device)
-    train_scratch(student, images, shown, steps, progress)
-    return scratch_scores(student, unseen, others,
-                          test.looked.images.size(1))
+class _ShortTrainings:
+    """Trainings on the images kept, and scores of those held out.
+
+    Args:
+        model (RepFusion): As of :func:`compare`.
+        learn (Part): As there.
+        test (Part): As there.
+        kept (np.ndarray): Of the former, their numbers.
+        held (np.ndarray): Of the latter.
+        progress (Callable): As there.
+    """
+
+    def __init__(self, model: Any, learn: Part, test: Part, kept: np.ndarray,
+                 held: np.ndarray, progress: Callable) -> None:
+        self.model, self.progress = model, progress
+        self.views = test.looked.images.size(1)
+        self.images, self.unseen = (
+            LabelledImages(part.dataset, model.data_preprocessor,
+                           part.num_classes) for part in (learn, test))
+        self.shown, self.others = (
+            [part.looked.indices[i] for i in chosen]
+            for part, chosen in ((learn, kept), (test, held)))
+        self.trial, _, self.targets = self.images.batch(self.shown[:2])
+        self.reads_maps = self.targets.grid is not None
+
+    def teacher(self, tap: str, t: int, steps: int, what: str) -> Tensor:
+        """Of a head on the teacher's features."""
+        model = self.model
+
+        @torch.no_grad()
+        def features(inputs: Tensor, data_samples: Sequence[Any]) -> Tensor:
+            raw = model.raw_image.invert(inputs, model.data_preprocessor)
+            return model.teacher(
+                raw, torch.full((len(raw), ), t, device=raw.device),
+                model.teacher.read_samples(data_samples))[tap]
+
+        return self._scores(features, model.teacher.feature_shapes[tap],
+                            steps, what)
+
+    def student(self, backbone: nn.Module, steps: int, what: str) -> Tensor:
+        """Of a student, trained from scratch together with its head."""
+        tap = self.model.connections[0].student_tap
+        tap = 'out.-1' if tap.startswith('regressor.') else tap
+        backbone.eval()  # of some backbones it returns nothing
+        taps = Taps(backbone, [tap], self.trial)
+        return self._scores(_Student(backbone, taps, tap), taps.shapes[tap],
+                            steps, what)
+
+    def _scores(self, features: Callable, shape: Sequence[int], steps: int,
+                what: str) -> Tensor:
+        reader = Reader(features, shape, self.targets.values.size(2),
+                        self.targets.grid).to(self.trial.device)
+        train(reader, self.images, self.shown, steps,
+              lambda steps: self.progress(steps, what))
+        return scores(reader, self.unseen, self.others, self.views)
+
+
+class _Student(nn.Module):
+    """A backbone at one of its taps, whatever the samples say."""
+
+    def __init__(self, backbone: nn.Module, taps: Taps, tap: str) -> None:
+        super().__init__()
+        self.backbone, self.taps, self.tap = backbone, taps, tap
+
+    def forward(self, inputs: Tensor, data_samples: Sequence[Any]) -> Tensor:
+        return self.taps.forward(self.backbone, inputs)[1][self.tap]

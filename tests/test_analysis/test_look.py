@@ -140,11 +140,14 @@ def test_masks():
 def test_keypoints():
     from mmpose.structures import PoseDataSample
     images = torch.zeros(24, 1, 3, 32, 32)
-    places = torch.randint(0, 8, (24, 2))
     samples = []
-    for image, (x, y) in zip(images, places):
-        image[0, 0, 4 * y:4 * y + 4, 4 * x:4 * x + 4] = 255
-        points = np.array([[[4 * x + 1.5, 4 * y + 1.5], [0, 0]]], 'float32')
+    for image in images:
+        x, y = 31 * torch.rand(2)
+        # as wide as a keypoint's Gaussian: four pixels, one cell
+        across, down = (torch.exp(-(torch.arange(32) - place)**2 / 32)
+                        for place in (x, y))
+        image[0, 0] = 255 * down[:, None] * across
+        points = np.array([[[x, y], [0, 0]]], 'float32')
         samples.append(PoseDataSample(gt_instances=InstanceData(
             transformed_keypoints=points,
             keypoints_visible=np.array([[1., 0.]], 'float32'))))

@@ -113,20 +113,23 @@ def test_errors(teacher, preprocessing, key, samples, tmp_path):
                      str(tmp_path / 'other'), key)
 
 
+def spot(x, y):
+    """As wide as the Gaussian around a keypoint: two pixels, one cell."""
+    across, down = (torch.exp(-(torch.arange(16) - place)**2 / 8)
+                    for place in (x, y))
+    return (255 * down[:, None] * across).byte().expand(3, 16, 16)
+
+
 def test_landmarks(teacher, preprocessing, key, tmp_path):
     mmpose = pytest.importorskip('mmpose.structures')
     from mmengine.structures import InstanceData
 
     from repfusion_mm.analysis.dense_probe import dense_probe_over_time
-    places = torch.randint(0, 8, (40, 2))
-    pixels = torch.zeros(40, 3, 16, 16, dtype=torch.uint8)
-    data = []
-    for image, (x, y) in zip(pixels, places):
-        image[:, 2 * y:2 * y + 2, 2 * x:2 * x + 2] = 255
-        data.append(mmpose.PoseDataSample(gt_instances=InstanceData(
-            transformed_keypoints=np.array([[[2 * x + .5, 2 * y + .5]]],
-                                           'float32'),
-            keypoints_visible=np.ones((1, 1), 'float32'))))
+    places = 15 * torch.rand(40, 2)
+    pixels = torch.stack([spot(*place) for place in places.tolist()])
+    data = [mmpose.PoseDataSample(gt_instances=InstanceData(
+        transformed_keypoints=place.numpy()[None, None],
+        keypoints_visible=np.ones((1, 1), 'float32'))) for place in places]
     splits = [probed_split(teacher, loader(pixels[part], data[part]),
                            preprocessing, TIMES, str(tmp_path / str(number)),
                            key) for number, part in enumerate(

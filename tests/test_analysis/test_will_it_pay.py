@@ -15,11 +15,12 @@ from repfusion_mm.registry import MODELS
 DIGITS = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 
 
-def answer(probe, scratch, low, high, tap='up'):
+def answer(probe, scratch, low, high, tap='up', learning=0., kind='class'):
     up, mid = (dict(score=score, t=[75, 125], chosen_t=t) for score, t in (
         ([0.5, 0.6], 75), ([0.2, 0.4], 125)))
     return dict(probe=probe, scratch=scratch, gain=probe - scratch, low=low,
                 high=high, tap=tap, t=75, predicted=30, steps=100,
+                learning=learning, kind=kind,
                 taps=dict(up=up, mid=mid))
 
 
@@ -32,6 +33,23 @@ def test_advice(low, high, verdict):
                  f'{100 * low:+.1f} to {100 * high:+.1f}'):
         assert part in found['advice']
     assert 'Change the tap' not in found['advice']
+
+
+def test_advice_of_a_student_that_is_still_learning():
+    """A short training from scratch is no reason to distil."""
+    found = advise(answer(0.5, 0.4, 0.05, 0.15, learning=0.06), 'up')
+    assert found['verdict'] == 'open' and '+6.0 points' in found['advice']
+    assert '`--steps`' in found['advice']
+    found = advise(answer(0.5, 0.4, 0.05, 0.15, learning=0.04), 'up')
+    assert found['verdict'] == 'yes'
+
+
+@pytest.mark.parametrize('kind, reader', [
+    ('class', 'a linear probe of the teacher'),
+    ('keypoint', 'a head that was trained for 100 steps on the teacher')])
+def test_advice_names_the_reader(kind, reader):
+    assert reader in advise(
+        answer(0.5, 0.4, 0.05, 0.15, kind=kind), 'up')['advice']
 
 
 def test_advice_to_change_the_tap():

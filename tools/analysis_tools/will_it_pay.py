@@ -53,8 +53,9 @@ def parse_args(argv=None):
     parser.add_argument('--views', type=count, default=4,
                         help='of each image (default: %(default)s)')
     parser.add_argument('--steps', type=count, default=300,
-                        help='of each of the 5 trainings from scratch '
-                        '(default: %(default)s)')
+                        help='of each of the 5 trainings from scratch, as '
+                        'many as the fine-tuning is to have (default: '
+                        '%(default)s)')
     parser.add_argument('--seed', type=int, default=0,
                         help='draws the views, fifths and first weights '
                         '(default: %(default)s)')
@@ -131,8 +132,10 @@ def plot(result, path):
         axes.plot(record['t'], [100 * score for score in record['score']],
                   marker='.', label=tap,
                   linewidth=2 if tap == result['tap'] else 0.8)
+    axes.plot(result['t'], 100 * result['probe'], '*', color='black',
+              label='teacher, on unseen images')
     axes.axhline(100 * result['scratch'], linestyle='--', color='black',
-                 label='student from scratch')
+                 label='student from scratch, likewise')
     axes.set(xlabel='time step t', ylabel='right, % of held-out labels')
     axes.legend(fontsize='x-small')
     figure.savefig(path, dpi=150)

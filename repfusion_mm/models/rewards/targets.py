@@ -14,8 +14,9 @@ from ..labels import (
 )
 from .keypoint_reward import gaussian_heatmaps
 
-GRID = 8  # at most so many cells of a map on each side
+GRID = 8  # at most so many cells of a map on each side, for a regression
 SIGMA = 1.  # of a keypoint's Gaussian, in cells
+NEAR = 0.05  # of the image's sides, as of mmpose's PCKAccuracy
 
 
 class Targets(NamedTuple):
@@ -90,7 +91,8 @@ class Targets(NamedTuple):
 
         The share of images or cells whose class is found, of classes that are
         told right (above or below one half), or of visible keypoints that are
-        found within a cell of where they are.
+        found within a twentieth of the image's sides of where they are
+        (PCK@0.05).
 
         Args:
             errors (Tensor): Targets minus predictions, (M, P, K).
@@ -104,9 +106,9 @@ class Targets(NamedTuple):
             return right.double().mean((1, 2))
         if self.kind == 'keypoint' and self.grid is not None:
             there = self.weight.sum(1) > 0
-            distance = (_place(predicted.argmax(1), self.grid)
-                        - _place(self.values.argmax(1), self.grid)).abs()
-            right = there & (distance.amax(-1) <= 1)
+            distance = (_places(predicted, self.grid) -
+                        _places(self.values, self.grid)).norm(dim=-1)
+            right = there & (distance <= NEAR)
             return right.sum(1) / there.sum(1).clamp(min=1).double()
         right = (predicted.argmax(2) == self.values.argmax(2)) & self.mask
         return right.sum(1) / self.mask.sum(1).clamp(min=1).double()
@@ -127,7 +129,8 @@ def read_targets(data_samples: Sequence[Any],
                  feature_shape: Sequence[int],
                  ignore_index: int = UNLABELLED_PIXEL,
                  device: Any = 'cpu',
-                 num_classes: Optional[int] = None) -> Targets:
+                 num_classes: Optional[int] = None,
+                 most_cells: int = GRID) -> Targets:
     """The labels of data samples of mmpretrain, mmseg or mmpose.
 
     Args:
@@ -140,6 +143,7 @@ def read_targets(data_samples: Sequence[Any],
         device (torch.device): Where the targets are to be. Defaults to the
             CPU.
         num_classes (int, optional): Defaults to None: those that are there.
+        most_cells (int): Of the grid, on each side. Defaults to 8.
 
     Returns:
         Targets: Of the samples.
@@ -149,7 +153,7 @@ def read_targets(data_samples: Sequence[Any],
     """
     first = data_samples[0]
     grid = None if len(feature_shape) < 3 else (
-        min(feature_shape[1], GRID), min(feature_shape[2], GRID))
+        min(feature_shape[1], most_cells), min(feature_shape[2], most_cells))
     if first.get('gt_sem_seg') is not None:
         return _masks(data_samples, grid, ignore_index, device, num_classes)
     if type(first).__name__ == 'PoseDataSample':
@@ -233,6 +237,33 @@ def _num_classes(sample: Any) -> int:
     return 1 + max(label.tolist(), default=0)
 
 
-def _place(cells: Tensor, grid: Tuple[int, int]) -> Tensor:
-    """Row and column of numbered cells, one more dimension."""
-    return torch.stack([cells // grid[1], cells % grid[1]], -1)
+def _places(heatmaps: Tensor, grid: Tuple[int, int]) -> Tensor:
+    """Where Gaussians on a grid have their middles, to less than a cell.
+
+    The logarithms of two cells beside each other tell it exactly. Those on
+    both sides of the highest one are asked, or the one that there is; what
+    they say beyond that cell, of a map that is no Gaussian, is cut off.
+
+    Args:
+        heatmaps (Tensor): (M, P, K), times any factor.
+        grid (tuple): Height and width, P of them.
+
+    Returns:
+        Tensor: Rows and columns as shares of the height and width,
+        (M, K, 2).
+    """
+    highest = heatmaps.argmax(1)
+    logs = SIGMA**2 * heatmaps.clamp(min=1e-6).log()
+    places = []
+    for cells, apart in ((grid[0], grid[1]), (grid[1], 1)):
+        place = highest // apart % cells
+        shifts, count = (torch.zeros_like(logs[:, 0]) for _ in range(2))
+        for side in (-1, 1):
+            exists = (place + side >= 0) & (place + side < cells)
+            beside = highest + side * apart * exists
+            rise = (logs.gather(1, beside[:, None]) -
+                    logs.gather(1, highest[:, None]))[:, 0]
+            shifts = shifts + exists * side * (0.5 + rise.clamp(min=-1))
+            count = count + exists
+        places.append((place + 0.5 + shifts / count.clamp(min=1)) / cells)
+    return torch.stack(places, -1)

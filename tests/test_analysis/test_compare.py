@@ -1,0 +1,133 @@
+"""repfusion_mm/analysis/compare.py and short_training.py"""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from repfusion_mm.analysis.compare import Part, compare
+from repfusion_mm.analysis.look import look
+from repfusion_mm.analysis.looked_images import view_images
+from repfusion_mm.analysis.short_training import (
+    LabelledImages,
+    Reader,
+    scores,
+    train,
+)
+from repfusion_mm.models.utils.raw_images import build_raw_image
+
+
+class Spots:
+    """White spots, and where they are, as of mmpose."""
+    metainfo: dict = {}
+
+    def __init__(self, number):
+        self.places = 15 * torch.rand(number, 2)
+
+    def __len__(self):
+        return len(self.places)
+
+    def __getitem__(self, index):
+        from mmengine.structures import InstanceData
+        from mmpose.structures import PoseDataSample
+        x, y = self.places[index]
+        # as wide as a keypoint's Gaussian: two pixels, one cell
+        across, down = (torch.exp(-(torch.arange(16) - place)**2 / 8)
+                        for place in (x, y))
+        return dict(
+            inputs=(255 * down[:, None] * across).byte().repeat(3, 1, 1),
+            data_samples=PoseDataSample(gt_instances=InstanceData(
+                transformed_keypoints=np.array([[[x, y]]], 'float32'),
+                keypoints_visible=np.ones((1, 1), 'float32'))))
+
+
+@pytest.fixture
+def model(build, pipeline_folder):
+    pytest.importorskip('mmpose.structures')
+    teacher = build(dict(type='repfusion_mm.UNetTeacher', taps=['conv_in'],
+                         pretrained=pipeline_folder))
+    teacher.init_weights()
+    return SimpleNamespace(
+        teacher=teacher, raw_image=build_raw_image(None, 'bgr'),
+        data_preprocessor=build(dict(
+            type='mmpretrain.ClsDataPreprocessor', mean=[120.] * 3,
+            std=[50.] * 3)),
+        connections=[SimpleNamespace(student_tap='out.-1')])
+
+
+def student():
+    """Its map, of 4x4, is coarser than the grid."""
+    return nn.Sequential(nn.Conv2d(3, 32, 4, stride=4), nn.ReLU())
+
+
+def part(model, number):
+    spots = Spots(number)
+    return Part(spots, view_images(spots, range(number), 1,
+                                   model.data_preprocessor, model.raw_image),
+                (8, 8, 8), 1)
+
+
+@pytest.mark.parametrize('val', [None, 20])
+def test_a_head_on_both(model, val):
+    """What is seen at a convolution, and what a student can learn."""
+    torch.manual_seed(0), np.random.seed(0)
+    learn = part(model, 40)
+    test = part(model, val) if val else learn
+    looks = look(model.teacher, learn.looked, [3, 700], ['conv_in'])
+    named = []
+    found = compare(model, student, learn, test, looks, 40, 'cpu',
+                    lambda steps, what: named.append((what, len(steps)))
+                    or steps)
+    count = val or 40
+    assert all(one.shape == (count, ) for one in found)
+    assert found.probe.mean() > 0.8
+    assert found.scratch.mean() > 0.5
+    assert named[:3] == [
+        ('on the teacher, 1 of 5', 40), ('from scratch, 1 of 5', 40),
+        ('half as long, 1 of 5', 20)]
+    assert len(named) == 15
+
+
+def test_teacher_stays_as_it_is(model):
+    """The head alone is trained on it, and every draw of t is the same."""
+    spots = Spots(8)
+    images = LabelledImages(spots, model.data_preprocessor, 1)
+    before = {name: value.clone() for name, value in model.teacher.weights()}
+    network = model.teacher.network
+
+    def features(inputs, samples):
+        assert not network.training
+        return model.teacher(inputs, torch.full((len(inputs), ), 3))['conv_in']
+
+    reader = Reader(features, model.teacher.feature_shapes['conv_in'], 1,
+                    (8, 8))
+    assert all('head' in name for name, _ in reader.named_parameters())
+    train(reader, images, range(8), 2)
+    assert scores(reader, images, range(8), views=2).shape == (8, )
+    for name, value in model.teacher.weights():
+        assert torch.equal(value, before[name])
+
+
+def test_reader_of_classes():
+    reader = Reader(lambda inputs, samples: inputs, (3, 4, 4), 5, None)
+    inputs = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(reader(inputs, None), reader.head(
+        inputs.mean((2, 3)))[:, None])
+
+
+@pytest.mark.parametrize('side, doublings', [(1, 3), (2, 2), (5, 1), (8, 0),
+                                             (16, 0)])
+def test_reader_of_maps(side, doublings):
+    """At the cells of the grid, from maps as they come."""
+    reader = Reader(lambda inputs, samples: inputs, (3, side, side), 5,
+                    (8, 8)).eval()
+    assert len(reader.head) == 3 * doublings + 2
+    inputs = torch.zeros(1, 3, side, side)
+    inputs[..., 0, 0] = 1000.
+    before, found = (reader(one, None)
+                     for one in (torch.zeros_like(inputs), inputs))
+    assert found.shape == (1, 64, 5)
+    changed = (found - before).abs().amax((0, 2)).view(8, 8)
+    assert changed[0, 0] > 1e-3
+    assert side == 1 or changed[-1, -1] < 1e-6
