@@ -10,9 +10,7 @@ from repfusion_mm.engine.launch import (
     pin_for_gpus_only,
     start_gloo_on_cpu,
 )
-
-OPTIM_WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper',
-                  'repfusion_mm.BFloat16OptimWrapper')
+from repfusion_mm.engine.mixed_precision import use_amp
 
 
 def parse_args(argv=None):
@@ -68,7 +66,10 @@ def merge_args(cfg, args):
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp or args.amp_dtype:
-        use_amp(cfg, args.amp_dtype)
+        try:
+            use_amp(cfg, find_device(), args.amp_dtype)
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise SystemExit('--auto-scale-lr needs the config key '
@@ -79,28 +80,6 @@ def merge_args(cfg, args):
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
     return cfg
-
-
-def use_amp(cfg, dtype=None):
-    """Train in mixed precision: as OpenMMLab does, or in bfloat16."""
-    device = find_device()
-    dtype = dtype or ('bfloat16' if device == 'cpu' else 'float16')
-    if dtype == 'float16' and device == 'cpu':
-        raise SystemExit('--amp-dtype float16 needs a GPU; on a CPU --amp '
-                         'computes in bfloat16')
-    name = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if getattr(name, '__name__', name).split('.')[-1] not in [
-            each.split('.')[-1] for each in OPTIM_WRAPPERS]:
-        raise SystemExit(f'--amp replaces `optim_wrapper.type`, but it is '
-                         f'{name!r}, which would be lost; expected one of '
-                         f'{OPTIM_WRAPPERS}, or none')
-    if dtype == 'float16':
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-        return
-    cfg.optim_wrapper.type = 'repfusion_mm.BFloat16OptimWrapper'
-    for key in ('loss_scale', 'dtype', 'use_fsdp'):  # of AmpOptimWrapper
-        cfg.optim_wrapper.pop(key, None)
 
 
 def main(argv=None):

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Optional
 
 from mmengine.config import Config
+from mmengine.device import get_device
 
 import repfusion_mm
+from repfusion_mm.engine.mixed_precision import use_amp
 
 from .image_list import image_list, sized
 from .plan import Plan
@@ -197,6 +199,8 @@ def set_steps(cfg: Config, plan: Plan, steps: int, images: int) -> None:
         warm_up = min(500, max(1, steps // 10))
         cfg.param_scheduler[0].end = warm_up
         cfg.param_scheduler[1].begin = warm_up
+    if plan.amp:
+        use_amp(cfg, get_device())
 
 
 def self_contained(cfg: Config) -> Config:

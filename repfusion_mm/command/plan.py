@@ -30,6 +30,7 @@ class Plan:
         time (str): ``'fixed'`` or ``'reinforced'``.
         flip (bool): Whether images are flipped at random.
         seed (int): Of all trainings.
+        amp (bool): Whether they are in mixed precision.
         asked_size (int, optional): As asked for.
         size (int): Side of the images, in pixels.
         mark (str): Changes with the files of data and labels.
@@ -60,6 +61,7 @@ class Plan:
     time: str
     flip: bool = True
     seed: int = 0
+    amp: bool = False
     asked_size: Optional[int] = None
     size: int = 0
     mark: str = ''
@@ -97,6 +99,7 @@ _OPTIONS = dict(
     data='DATA', student='--student', teacher='--teacher', labels='--labels',
     asked_size='--size', epochs='--epochs', val_share='--val-share',
     time='--time', flip='flipping (--no-flip)', seed='--seed',
+    amp='mixed precision (--amp)',
     mark='the image files of DATA and --labels')
 
 

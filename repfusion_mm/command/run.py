@@ -67,7 +67,8 @@ def distill(data: str,
             val_share: float = 0.2,
             time: str = 'fixed',
             flip: bool = True,
-            seed: int = 0) -> Result:
+            seed: int = 0,
+            amp: bool = False) -> Result:
     """Distil a diffusion model into a backbone, from a folder of images.
 
     Called again with the same arguments it goes on where it was stopped, and
@@ -97,6 +98,8 @@ def distill(data: str,
             Defaults to True.
         seed (int): Of all trainings; tap and time step do not depend on it.
             Defaults to 0.
+        amp (bool): Whether the trainings are in mixed precision, float16 on
+            a GPU and bfloat16 on a CPU. Defaults to False.
 
     Returns:
         Result: Where everything is.
@@ -116,7 +119,7 @@ def distill(data: str,
         out=osp.abspath(out or osp.join('work_dirs', f'{name}_{student}')),
         labels=labels and osp.abspath(labels), asked_size=size,
         epochs=epochs, val_share=val_share, time=time, flip=flip,
-        seed=seed))
+        seed=seed, amp=amp))
     console = Console()
     record = Record(plan.path('progress.json'))
     print_plan(console, plan, record.stages)

@@ -112,9 +112,12 @@ def test_small_images_are_tested_whole(make_plan, labels):
         cv2.imread(path)).permute(2, 0, 1))
 
 
-def test_a_seed_is_that_of_all_trainings(make_plan, labels):
-    plan = make_plan(labels=labels, teacher=None, seed=7)
+def test_what_holds_for_all_trainings(make_plan, labels):
+    plan = make_plan(labels=labels, teacher=None, seed=7, amp=True)
     trained = teacher_config(make_plan(labels=labels, out=plan.out + '_given'))
+    mixed = 'AmpOptimWrapper' if torch.cuda.is_available() else \
+        'repfusion_mm.BFloat16OptimWrapper'
     for cfg in (dpm_config(plan), classifier_config(plan, 'scratch', None),
                 distill_config(plan, trained, default_tap(trained), 25)):
         assert cfg.randomness.seed == 7
+        assert cfg.optim_wrapper.type == mixed

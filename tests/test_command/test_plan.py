@@ -126,7 +126,8 @@ def test_another_plan(make_plan, labels, digits, tmp_path):
             (dict(labels=labels), '--labels was not given, and is'),
             (dict(epochs=2, asked_size=32), '--size was not given, and is '
              '32; --epochs was 1, and is 2'),
-            (dict(seed=1), '--seed was 0, and is 1')]:
+            (dict(seed=1), '--seed was 0, and is 1'),
+            (dict(amp=True), r'precision \(--amp\) was False, and is True')]:
         with pytest.raises(PlanError, match=message):
             make_plan(**options)
     next(Path(digits).rglob('*.png')).unlink()
