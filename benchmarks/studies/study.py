@@ -183,11 +183,11 @@ class Study(task_study.TaskStudy):
         cfg = self.distillation('reinforced', self.args.labels[0],
                                 SELECTION_SEED, tap='mid_block.resnets.1')
         val = self.val_images()
-        steps = self.size['finetune']['iters']
+        steps = min(600, self.size['finetune']['iters'])
         return self.once(
-            'tap', 'choices', [self.dpm.key],
-            lambda: choose_tap(cfg, val, steps),
-            self.portable(cfg), record=True)[0]
+            'tap', 'choices', [self.dpm.key, str(steps)],
+            lambda: choose_tap(cfg, val, steps), self.portable(cfg),
+            ['analysis_tools/will_it_pay'], record=True)[0]
 
     @functools.cached_property
     def _probe(self):

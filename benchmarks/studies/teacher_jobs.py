@@ -76,7 +76,7 @@ def choose_tap(cfg, val, steps):
     Args:
         cfg (Config): Of a stage 1 whose policy is reinforced.
         val (dict): Config of the validation images.
-        steps (int): Of its trainings from scratch.
+        steps (int): Of its short trainings.
 
     Returns:
         dict: What :func:`will_it_pay` answers.

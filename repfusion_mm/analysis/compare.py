@@ -11,7 +11,7 @@ from repfusion_mm.models.utils.taps import Taps
 
 from .look import Look, best_of, features_at, grouped, held_out
 from .looked_images import LookedImages
-from .short_training import LabelledImages, Reader, scores, train
+from .short_training import CELLS, LabelledImages, Reader, scores, train
 
 TRAININGS = 5  # each without another fifth of the images
 
@@ -44,10 +44,12 @@ class Compared(NamedTuple):
         probe (Tensor): Of what reads the teacher's features.
         scratch (Tensor): Of the student from scratch.
         half (Tensor): Of one that was trained for half of the steps.
+        constant (Tensor): Of the same answer to all images, the best one.
     """
     probe: Tensor
     scratch: Tensor
     half: Tensor
+    constant: Tensor
 
 
 def compare(model: Any, student: Callable, learn: Part, test: Part,
@@ -82,25 +84,24 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
     if not is_one:
         splits = [(np.arange(count), np.arange(len(test.looked.indices)))
                   ] * TRAININGS
-    probe, scratch, half = (torch.zeros(len(test.looked.indices)).double()
-                            for _ in range(3))
+    found = Compared(*(torch.zeros(len(test.looked.indices)).double()
+                       for _ in Compared._fields))
     for number, (kept, held) in enumerate(splits):
         what = f'{number + 1} of {TRAININGS}'
         trained = _ShortTrainings(model, learn, test, kept, held, progress)
         tap, t = best_of({name: one.of(kept.tolist())
                           for name, one in looks.items()})
-        if trained.reads_maps:
-            probe[held] += trained.teacher(
-                tap, t, steps, f'on the teacher, {what}')
-        else:
-            probe[held] += _probe(model.teacher, learn, test, tap, t, kept,
-                                  device)[held]
-        scratch[held] += trained.student(
+        found.probe[held] += trained.teacher(
+            tap, t, steps, f'on the teacher, {what}') \
+            if trained.reads_maps else _probe(
+                model.teacher, learn, test, tap, t, kept, device)[held]
+        found.scratch[held] += trained.student(
             student(), steps, f'from scratch, {what}')
-        half[held] += trained.student(
+        found.half[held] += trained.student(
             student(), max(1, steps // 2), f'half as long, {what}')
+        found.constant[held] += trained.constant()
     times = 1 if is_one else TRAININGS
-    return Compared(probe / times, scratch / times, half / times)
+    return Compared(*(one / times for one in found))
 
 
 def _probe(teacher: Any, learn: Part, test: Part, tap: str, t: int,
@@ -111,10 +112,8 @@ def _probe(teacher: Any, learn: Part, test: Part, tap: str, t: int,
                     device=device)[tap]
     # of all images: in fewer some class may have none to be predicted by
     ridge = held_out(x, targets).ridge
-    mine, x_kept = _select(targets, x, kept)
     coefficients, intercept = ridge_fit(
-        x_kept.flatten(1, 2), grouped(mine.values, len(kept)), ridge,
-        grouped(mine.mask, len(kept)))
+        x[kept].flatten(1, 2), grouped(targets.values, len(x))[kept], ridge)
     if learn is not test:
         targets = test.targets(device)
         x = features_at(teacher, test.looked, t, [tap], targets.rows,
@@ -133,15 +132,6 @@ def _dealt(targets: Targets, count: int) -> np.ndarray:
     return order[np.argsort(classes[order], kind='stable')]
 
 
-def _select(targets: Targets, x: Tensor, kept: np.ndarray) -> tuple:
-    """Targets and features of some of the images."""
-    def of(one: Tensor) -> Tensor:
-        return one.view(*x.shape[:2], *one.shape[1:])[kept].flatten(0, 1)
-
-    return targets._replace(values=of(targets.values), mask=of(targets.mask),
-                            weight=of(targets.weight)), x[kept]
-
-
 class _ShortTrainings:
     """Trainings on the images kept, and scores of those held out.
 
@@ -158,8 +148,10 @@ class _ShortTrainings:
                  held: np.ndarray, progress: Callable) -> None:
         self.model, self.progress = model, progress
         self.views = test.looked.images.size(1)
+        grid = [min(CELLS, max(1, side // 2))
+                for side in learn.looked.images.shape[3:]]
         self.images, self.unseen = (
-            LabelledImages(part.dataset, model.data_preprocessor,
+            LabelledImages(part.dataset, model.data_preprocessor, grid,
                            part.num_classes) for part in (learn, test))
         self.shown, self.others = (
             [part.looked.indices[i] for i in chosen]
@@ -189,6 +181,12 @@ class _ShortTrainings:
         taps = Taps(backbone, [tap], self.trial)
         return self._scores(_Student(backbone, taps, tap), taps.shapes[tap],
                             steps, what)
+
+    def constant(self) -> Tensor:
+        """Of what is usual among the images kept."""
+        mean = self.images.batch(self.shown)[2].values.mean(0)
+        targets = self.unseen.batch(self.others)[2]
+        return targets.score(targets.values - mean).cpu()
 
     def _scores(self, features: Callable, shape: Sequence[int], steps: int,
                 what: str) -> Tensor:

@@ -1,5 +1,4 @@
 """What a head reads of features, trained shortly by the labels."""
-import math
 from typing import Any, Callable, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from .looked_images import preprocessed
 LEARNING_RATE, WEIGHT_DECAY, SMOOTHING = 2e-3, 0.05, 0.1
 BATCH, MAP_BATCH = 64, 16  # images at most; of masks and keypoints
 WIDTH = 64  # channels of a head on a map
+LAYERS = 3  # of it
 CELLS = 16  # that it reads at most, on each side
 
 
@@ -26,9 +26,9 @@ class Reader(nn.Module):
     """Features, and a head that reads labels of them.
 
     Of classes the head is a linear layer on the average. Of masks and
-    keypoints it is as mmpose's: transposed convolutions up to a finer grid.
-    A linear layer, or a coarse grid, tells much less of a map than the head
-    that a task will have.
+    keypoints it is like mmpose's: three layers, transposed convolutions as
+    long as the map is coarser than the grid. A linear layer tells much less
+    of a map than the head that a task will have.
 
     Args:
         features (Callable): Takes preprocessed images (M, 3, H, W) and their
@@ -43,18 +43,8 @@ class Reader(nn.Module):
                  outputs: int, grid: Optional[Tuple[int, int]]) -> None:
         super().__init__()
         self.features, self.grid = features, grid
-        channels = shape[0]
-        self.head: nn.Module = nn.Linear(channels, outputs)
-        if grid is not None:
-            layers: List[nn.Module] = [nn.BatchNorm2d(channels)]
-            for _ in range(_doublings(shape[1:], grid)):
-                layers += [nn.ConvTranspose2d(channels, WIDTH, 4, 2, 1,
-                                              bias=False),
-                           nn.BatchNorm2d(WIDTH), nn.ReLU()]
-                channels = WIDTH
-            last = nn.Conv2d(channels, outputs, 1, bias=False)
-            nn.init.normal_(last.weight, std=0.001)  # heatmaps are empty
-            self.head = nn.Sequential(*layers, last)
+        self.head: nn.Module = nn.Linear(shape[0], outputs) \
+            if grid is None else _map_head(shape, outputs, grid)
 
     def forward(self, inputs: Tensor, data_samples: Sequence[Any]) -> Tensor:
         """Scores at each position.
@@ -69,24 +59,37 @@ class Reader(nn.Module):
         feature = self.features(inputs, data_samples).float()
         if self.grid is None:
             return self.head(grid_rows(feature, None))
+        if feature.dim() == 2:
+            feature = feature[..., None, None]
         return grid_rows(self.head(feature), self.grid)
 
 
-def _doublings(size: Sequence[int], grid: Sequence[int]) -> int:
-    """How often a map is to be doubled so that it is no coarser."""
-    return max(math.ceil(math.log2(cells / side))
-               for cells, side in zip(grid, size))
+def _map_head(shape: Sequence[int], outputs: int,
+              grid: Tuple[int, int]) -> nn.Module:
+    channels, height, width = (*shape, 1, 1)[:3]
+    layers: List[nn.Module] = [nn.BatchNorm2d(channels)]
+    for _ in range(LAYERS):
+        is_coarser = height < grid[0] or width < grid[1]
+        layers += [
+            nn.ConvTranspose2d(channels, WIDTH, 4, 2, 1, bias=False)
+            if is_coarser else
+            nn.Conv2d(channels, WIDTH, 3, padding=1, bias=False),
+            nn.BatchNorm2d(WIDTH), nn.ReLU()]
+        channels = WIDTH
+        height, width = (side * (1 + is_coarser) for side in (height, width))
+    last = nn.Conv2d(channels, outputs, 1, bias=False)
+    nn.init.normal_(last.weight, std=0.001)  # heatmaps are empty
+    return nn.Sequential(*layers, last)
 
 
 class LabelledImages:
     """Batches of labelled images, with their targets.
 
-    Those of masks and keypoints are at the cells of a grid of half of the
-    image's sides, 16 at most.
-
     Args:
         dataset: With its pipeline.
         data_preprocessor (nn.Module): Of the batches.
+        grid (Sequence[int]): Rows and columns that masks and keypoints are
+            read at.
         num_classes (int, optional): As of :func:`read_targets`. Defaults to
             None.
         ignore_index (int): Likewise. Defaults to 255.
@@ -95,12 +98,12 @@ class LabelledImages:
     """
 
     def __init__(self, dataset: Any, data_preprocessor: Any,
-                 num_classes: Optional[int] = None,
+                 grid: Sequence[int], num_classes: Optional[int] = None,
                  ignore_index: int = 255,
                  collate: Callable = pseudo_collate) -> None:
         self.dataset, self.data_preprocessor = dataset, data_preprocessor
         self.num_classes, self.ignore_index = num_classes, ignore_index
-        self.collate = collate
+        self.grid, self.collate = grid, collate
 
     def batch(self, indices: Sequence[int]) -> Tuple[Tensor, Any, Targets]:
         """Some images in a fresh view each.
@@ -114,10 +117,9 @@ class LabelledImages:
         batch = preprocessed(self.dataset, indices, self.data_preprocessor,
                              self.collate)
         inputs, samples = batch['inputs'], batch['data_samples']
-        size = inputs.shape[2:]
         return inputs, samples, read_targets(
-            samples, size, (1, *(side // 2 for side in size)),
-            self.ignore_index, inputs.device, self.num_classes, CELLS)
+            samples, inputs.shape[2:], (1, *self.grid), self.ignore_index,
+            inputs.device, self.num_classes, max(self.grid))
 
 
 def train(reader: Reader, images: LabelledImages, indices: Sequence[int],
@@ -159,7 +161,8 @@ def scores(reader: Reader, images: LabelledImages, indices: Sequence[int],
         reader (Reader): Trained.
         images (LabelledImages): Where they come from.
         indices (Sequence[int]): The images.
-        views (int): Fresh views of each, averaged. Defaults to 1.
+        views (int): Fresh views of each; those that show a label are
+            averaged. Defaults to 1.
 
     Returns:
         Tensor: 0 to 1, as of :meth:`Targets.score`, float64, (N,).
@@ -168,15 +171,17 @@ def scores(reader: Reader, images: LabelledImages, indices: Sequence[int],
     found = []
     for start in range(0, len(indices), BATCH):
         part = list(indices[start:start + BATCH])
-        of_views = []
+        right, seen = (torch.zeros(len(part)).double() for _ in range(2))
         for _ in range(views):
             inputs, samples, targets = images.batch(part)
             output = reader(inputs, samples).double()
             if targets.kind == 'multi-label':
                 output = output.sigmoid()
-            of_views.append(targets.score(targets.values - output))
-        found.append(torch.stack(of_views).mean(0))
-    return torch.cat(found).cpu()
+            shown = (targets.weight.sum((1, 2)) > 0).double().cpu()
+            right += shown * targets.score(targets.values - output).cpu()
+            seen += shown
+        found.append(right / seen.clamp(min=1))
+    return torch.cat(found)
 
 
 def _loss(output: Tensor, targets: Targets) -> Tensor:

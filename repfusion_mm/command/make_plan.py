@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 from rich.progress import track
 
@@ -92,6 +93,9 @@ def _check_options(asked: Plan) -> None:
     if not 0 < asked.val_share < 1:
         raise PlanError(f'--val-share is {asked.val_share}, expected a share '
                         'between 0 and 1')
+    if asked.amp and get_device() not in ('cuda', 'cpu'):
+        raise PlanError('--amp works on NVIDIA\'s GPUs and on CPUs, not on '
+                        f'{get_device()}; leave it out, or add --device cpu')
     if asked.asked_size is not None:
         training_size(0, None, asked.asked_size)
     for name, given in (('DATA', asked.data), ('--labels', asked.labels)):

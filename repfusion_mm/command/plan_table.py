@@ -45,6 +45,8 @@ def print_plan(console: Console, plan: Plan, done: Dict[str, dict]) -> None:
     table.add_row('student', f'{student.title}, {student.params} M parameters')
     table.add_row('teacher', escape(plan.teacher or 'a diffusion model that '
                                     'is trained on your images first'))
+    if plan.amp:
+        table.add_row('trained', 'in mixed precision')
     console.print(table)
     table = Table('stage', 'steps', 'about', 'state',
                   title='what will be done')

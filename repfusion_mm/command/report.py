@@ -140,6 +140,8 @@ def _given(plan: Plan) -> List[tuple]:
             ('broken, left out', f'{plan.broken:,}'),
             ('teacher', plan.teacher or 'trained on these images, in '
              + plan.path('dpm', 'dpm'))]
+    if plan.amp:
+        rows.append(('trained', 'in mixed precision'))
     if plan.classes:
         rows += [('labels', str(plan.labels)),
                  ('labelled', f'{plan.labelled:,} to learn from, '

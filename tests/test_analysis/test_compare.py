@@ -92,7 +92,7 @@ def test_a_head_on_both(model, val):
 def test_teacher_stays_as_it_is(model):
     """The head alone is trained on it, and every draw of t is the same."""
     spots = Spots(8)
-    images = LabelledImages(spots, model.data_preprocessor, 1)
+    images = LabelledImages(spots, model.data_preprocessor, (8, 8), 1)
     before = {name: value.clone() for name, value in model.teacher.weights()}
     network = model.teacher.network
 
@@ -116,18 +116,70 @@ def test_reader_of_classes():
         inputs.mean((2, 3)))[:, None])
 
 
-@pytest.mark.parametrize('side, doublings', [(1, 3), (2, 2), (5, 1), (8, 0),
-                                             (16, 0)])
-def test_reader_of_maps(side, doublings):
-    """At the cells of the grid, from maps as they come."""
-    reader = Reader(lambda inputs, samples: inputs, (3, side, side), 5,
-                    (8, 8)).eval()
-    assert len(reader.head) == 3 * doublings + 2
-    inputs = torch.zeros(1, 3, side, side)
-    inputs[..., 0, 0] = 1000.
+@pytest.mark.parametrize('shape, doublings', [
+    ((3, ), 3), ((3, 2, 2), 2), ((3, 5, 3), 2), ((3, 8, 8), 0),
+    ((3, 16, 16), 0)])
+def test_reader_of_maps(shape, doublings):
+    """At the cells of the grid, from features as they come, by 3 layers."""
+    reader = Reader(lambda inputs, samples: inputs, shape, 5, (8, 8)).eval()
+    kinds = [type(layer) for layer in reader.head]
+    assert kinds.count(nn.ConvTranspose2d) == doublings
+    assert kinds.count(nn.ReLU) == 3
+    inputs = torch.zeros(1, *shape)
+    inputs.view(1, 3, -1)[..., 0] = 1000.  # in a corner
     before, found = (reader(one, None)
                      for one in (torch.zeros_like(inputs), inputs))
     assert found.shape == (1, 64, 5)
     changed = (found - before).abs().amax((0, 2)).view(8, 8)
     assert changed[0, 0] > 1e-3
-    assert side == 1 or changed[-1, -1] < 1e-6
+    assert changed[-1, -1] < 1e-6 or min(shape) < 3 or len(shape) == 1
+
+
+def test_views_without_a_label_do_not_count(model):
+    """Of an image whose crops show it now and then."""
+    spots, shown = Spots(1), [True, False, False, True]
+
+    class Cropped(Spots):
+        def __getitem__(self, index):
+            sample = spots[0]
+            if not shown.pop():
+                sample['data_samples'].gt_instances.keypoints_visible[:] = 0
+            return sample
+
+    images = LabelledImages(Cropped(1), model.data_preprocessor, (8, 8), 1)
+    wanted = LabelledImages(spots, model.data_preprocessor, (8, 8),
+                            1).batch([0])[2].values
+
+    class Right(Reader):
+        def forward(self, inputs, data_samples):
+            return wanted
+
+    reader = Right(None, (3, 8, 8), 1, (8, 8))
+    assert scores(reader, images, [0], views=4).tolist() == [1.]
+
+
+def test_masks_of_other_sizes(build):
+    """The grid is settled once; cells without a label are not asked."""
+    mmseg = pytest.importorskip('mmseg.structures')
+    from mmengine.structures import PixelData
+
+    class Halves:
+        def __init__(self, side):
+            self.side = side
+
+        def __getitem__(self, index):
+            image = torch.zeros(3, self.side, self.side, dtype=torch.uint8)
+            image[:, :self.side // 2] = 255
+            mask = (image[:1] > 0).long()
+            mask[..., -self.side // 4:] = 255  # unlabelled
+            return dict(inputs=image, data_samples=mmseg.SegDataSample(
+                gt_sem_seg=PixelData(data=mask)))
+
+    preprocessor = build(dict(type='mmpretrain.ClsDataPreprocessor',
+                              mean=[120.] * 3, std=[50.] * 3))
+    small, large = (LabelledImages(Halves(side), preprocessor, (8, 8), 2)
+                    for side in (16, 24))
+    reader = Reader(lambda inputs, samples: inputs, (3, 16, 16), 2, (8, 8))
+    train(reader, small, [0, 1], 20)
+    for images in (small, large):
+        assert scores(reader, images, [0, 1], 2).tolist() == [1., 1.]

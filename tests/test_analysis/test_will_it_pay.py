@@ -15,12 +15,14 @@ from repfusion_mm.registry import MODELS
 DIGITS = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 
 
-def answer(probe, scratch, low, high, tap='up', learning=0., kind='class'):
+def answer(probe, scratch, low, high, tap='up', learning=0., kind='class',
+           constant=0.1):
     up, mid = (dict(score=score, t=[75, 125], chosen_t=t) for score, t in (
         ([0.5, 0.6], 75), ([0.2, 0.4], 125)))
     return dict(probe=probe, scratch=scratch, gain=probe - scratch, low=low,
                 high=high, tap=tap, t=75, predicted=30, steps=100,
-                learning=learning, kind=kind,
+                learning=learning, low_if_longer=low - learning,
+                constant=constant, kind=kind,
                 taps=dict(up=up, mid=mid))
 
 
@@ -38,10 +40,16 @@ def test_advice(low, high, verdict):
 def test_advice_of_a_student_that_is_still_learning():
     """A short training from scratch is no reason to distil."""
     found = advise(answer(0.5, 0.4, 0.05, 0.15, learning=0.06), 'up')
-    assert found['verdict'] == 'open' and '+6.0 points' in found['advice']
+    assert found['verdict'] == 'open' and '6.0 points less' in found['advice']
     assert '`--steps`' in found['advice']
     found = advise(answer(0.5, 0.4, 0.05, 0.15, learning=0.04), 'up')
     assert found['verdict'] == 'yes'
+
+
+def test_advice_of_a_student_that_has_learned_nothing():
+    found = advise(answer(0.5, 0.1, 0.35, 0.45), 'up')
+    assert found['verdict'] == 'open'
+    assert 'the same answer to all images gets 10.0 %' in found['advice']
 
 
 @pytest.mark.parametrize('kind, reader', [

@@ -1,10 +1,11 @@
 """Ask before training whether distillation will pay, and at which tap and t.
 
 For a config of stage 1, some of whose images are labelled: what linear probes
-read from the teacher at each tap and time step, beside what the student
-reaches by the labels alone. It takes minutes and no validation images, and
-writes <out>.json, a picture <out>.png, and <out>.py, the config that
-distils the best tap at the best time step.
+read from the teacher at each tap and time step, and at the best of them what
+the teacher knows beside what the student reaches by the labels alone; masks
+and keypoints are read from both by the same kind of head. It takes minutes
+and no validation images, and writes <out>.json, a picture <out>.png, and
+<out>.py, the config that distils the best tap at the best time step.
 """
 import argparse
 import os
@@ -53,9 +54,10 @@ def parse_args(argv=None):
     parser.add_argument('--views', type=count, default=4,
                         help='of each image (default: %(default)s)')
     parser.add_argument('--steps', type=count, default=300,
-                        help='of each of the 5 trainings from scratch, as '
-                        'many as the fine-tuning is to have (default: '
-                        '%(default)s)')
+                        help='of each training, 5 of the student, 5 half as '
+                        'long, and of masks and keypoints 5 on the teacher; '
+                        'best as many as the fine-tuning is to have, which '
+                        'takes longer (default: %(default)s)')
     parser.add_argument('--seed', type=int, default=0,
                         help='draws the views, fifths and first weights '
                         '(default: %(default)s)')
@@ -132,11 +134,16 @@ def plot(result, path):
         axes.plot(record['t'], [100 * score for score in record['score']],
                   marker='.', label=tap,
                   linewidth=2 if tap == result['tap'] else 0.8)
-    axes.plot(result['t'], 100 * result['probe'], '*', color='black',
-              label='teacher, on unseen images')
+    if result['kind'] in ('mask', 'keypoint'):
+        head = ' by a head'
+        axes.plot(result['t'], 100 * result['probe'], '*', color='black',
+                  label=f'teacher{head}')
+    else:
+        head = ''
     axes.axhline(100 * result['scratch'], linestyle='--', color='black',
-                 label='student from scratch, likewise')
-    axes.set(xlabel='time step t', ylabel='right, % of held-out labels')
+                 label=f'student from scratch{head}')
+    axes.set(xlabel='time step t', ylabel='right, % of held-out labels',
+             title='lines: linear probes of the teacher')
     axes.legend(fontsize='x-small')
     figure.savefig(path, dpi=150)
 

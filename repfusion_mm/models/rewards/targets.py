@@ -16,7 +16,7 @@ from .keypoint_reward import gaussian_heatmaps
 
 GRID = 8  # at most so many cells of a map on each side, for a regression
 SIGMA = 1.  # of a keypoint's Gaussian, in cells
-NEAR = 0.05  # of the image's sides, as of mmpose's PCKAccuracy
+NEAR = 0.05  # of the image's sides, the usual one
 
 
 class Targets(NamedTuple):
