@@ -10,7 +10,11 @@ DIGITS = 'configs/demo/repfusion_resnet18_reinforced_digits.py'
 @pytest.mark.slow
 @pytest.mark.parametrize('val', [False, True])
 def test_digits(tool, root, monkeypatch, tmp_path, val):
-    """The shipped diffusion model knows more than 20 labels teach."""
+    """The shipped diffusion model knows more than 20 labels teach.
+
+    By 20 images alone that cannot be told from a student that was trained for
+    a moment.
+    """
     monkeypatch.chdir(root)
     out = tmp_path / 'new' / 'answer'
     result = tool('analysis_tools/will_it_pay').main([
@@ -18,7 +22,7 @@ def test_digits(tool, root, monkeypatch, tmp_path, val):
         'mid_block.resnets.0', 'mid_block.resnets.1', *(
             ['--val', 'configs/demo/resnet18_scratch_digits.py'] if val
             else [])])
-    assert result['verdict'] == 'yes'
+    assert result['verdict'] == ('yes' if val else 'open')
     assert result['predicted'] == (200 if val else 20)
     assert result['images'] == 20 and result['t'] < 700
     assert 0.4 < result['probe'] < 0.9
