@@ -99,7 +99,8 @@ def compare(model: Any, student: Callable, learn: Part, test: Part,
             student(), steps, f'from scratch, {what}')
         found.half[held] += trained.student(
             student(), max(1, steps // 2), f'half as long, {what}')
-        found.constant[held] += trained.constant()
+        found.constant[held] += _constant(learn, test, kept,
+                                          trained.grid)[held]
     times = 1 if is_one else TRAININGS
     return Compared(*(one / times for one in found))
 
@@ -121,6 +122,19 @@ def _probe(teacher: Any, learn: Part, test: Part, tap: str, t: int,
     predicted = x.flatten(0, 1).double() @ coefficients + intercept
     found = targets.score(targets.values - predicted)
     return found.view(x.shape[:2]).mean(1).cpu()
+
+
+def _constant(learn: Part, test: Part, kept: np.ndarray,
+              grid: Sequence[int]) -> Tensor:
+    """Scores of all test images, of what is usual among the images kept."""
+    known, targets = (read_targets(
+        part.looked.data_samples, part.looked.images.shape[3:], (1, *grid),
+        num_classes=part.num_classes, most_cells=max(grid))
+        for part in (learn, test))
+    mean = grouped(known.values, len(learn.looked.indices))[kept].view(
+        -1, *known.values.shape[1:]).mean(0)
+    return targets.score(targets.values - mean).view(
+        len(test.looked.indices), -1).mean(1)
 
 
 def _dealt(targets: Targets, count: int) -> np.ndarray:
@@ -148,10 +162,10 @@ class _ShortTrainings:
                  held: np.ndarray, progress: Callable) -> None:
         self.model, self.progress = model, progress
         self.views = test.looked.images.size(1)
-        grid = [min(CELLS, max(1, side // 2))
-                for side in learn.looked.images.shape[3:]]
+        self.grid = [min(CELLS, max(1, side // 2))
+                     for side in learn.looked.images.shape[3:]]
         self.images, self.unseen = (
-            LabelledImages(part.dataset, model.data_preprocessor, grid,
+            LabelledImages(part.dataset, model.data_preprocessor, self.grid,
                            part.num_classes) for part in (learn, test))
         self.shown, self.others = (
             [part.looked.indices[i] for i in chosen]
@@ -181,12 +195,6 @@ class _ShortTrainings:
         taps = Taps(backbone, [tap], self.trial)
         return self._scores(_Student(backbone, taps, tap), taps.shapes[tap],
                             steps, what)
-
-    def constant(self) -> Tensor:
-        """Of what is usual among the images kept."""
-        mean = self.images.batch(self.shown)[2].values.mean(0)
-        targets = self.unseen.batch(self.others)[2]
-        return targets.score(targets.values - mean).cpu()
 
     def _scores(self, features: Callable, shape: Sequence[int], steps: int,
                 what: str) -> Tensor:
