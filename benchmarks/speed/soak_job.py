@@ -139,6 +139,9 @@ class Job:
                                 interval=max(1, self.steps // 3),
                                 max_keep_ckpts=1)),
             custom_hooks=[
+                # a killed worker's error can come while a checkpoint is
+                # written: the one before must still be there
+                dict(type='repfusion_mm.ExactResumeHook'),
                 dict(type='EMAHook', momentum=0.01),
                 dict(type='repfusion_mm.DeferLogHook'),
                 dict(type='repfusion_mm.TimeSamplerHook', interval=10)])

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.speed.resources import QUANTITIES
 from benchmarks.speed.soak import verdict
+from benchmarks.speed.soak_job import Job
 
 HOURS = np.linspace(0, 1, 100)
 
@@ -56,6 +57,19 @@ def test_one_minute(root, tmp_path):  # with its imports
         assert len(set(series[name])) == 1, (name, series[name])
     assert set(series['children']) == {0}
     assert picture.stat().st_size > 0
+
+
+def test_fault_within_a_checkpoint(tmp_path, monkeypatch):
+    # where the error of a killed worker may come, on a slow machine
+    def fail(*args, **kwargs):
+        raise RuntimeError('DataLoader worker is killed')
+
+    job = Job(tmp_path, steps=6)
+    assert job.session('computed', 'none') == 'none'
+    with monkeypatch.context() as patch:
+        patch.setattr('mmengine.runner.runner.save_checkpoint', fail)
+        assert job.session('computed', 'none') == 'RuntimeError'
+    assert job.session('computed', 'none') == 'none'
 
 
 @pytest.mark.parametrize('args, sentence', [
