@@ -28,8 +28,10 @@ PALETTE = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128],
            [64, 0, 128], [64, 64, 0], [0, 128, 192]]
 NEW_SEQUENCE = 'Seq05VD'
 SIZES = dict(
-    # half of the images' 240x180 pixels, half of BiSeNetV1's channels
-    small=dict(SMALL, scale=(120, 90), crop=64, width=0.5),
+    # half of the images' 240x180 pixels, half of BiSeNetV1's channels; few
+    # masks want small learning rates
+    small=dict(SMALL, scale=(120, 90), crop=64, width=0.5,
+               lrs=(1.7e-4, *SMALL['lrs'])),
     full=dict(FULL, scale=(240, 180), crop=128, width=1),
     toy=dict(TOY, scale=(120, 90), crop=64, width=0.125))
 CRITERIA = (
