@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from repfusion_mm.analysis.probed_split import probed_split
 from repfusion_mm.models.utils.raw_images import build_raw_image
+from tests.test_analysis.spots import Spots
 
 TAPS = ['conv_in', 'mid_block']
 TIMES = [3, 700]
@@ -113,23 +114,12 @@ def test_errors(teacher, preprocessing, key, samples, tmp_path):
                      str(tmp_path / 'other'), key)
 
 
-def spot(x, y):
-    """As wide as the Gaussian around a keypoint: two pixels, one cell."""
-    across, down = (torch.exp(-(torch.arange(16) - place)**2 / 8)
-                    for place in (x, y))
-    return (255 * down[:, None] * across).byte().expand(3, 16, 16)
-
-
 def test_landmarks(teacher, preprocessing, key, tmp_path):
-    mmpose = pytest.importorskip('mmpose.structures')
-    from mmengine.structures import InstanceData
-
+    pytest.importorskip('mmpose.structures')
     from repfusion_mm.analysis.dense_probe import dense_probe_over_time
-    places = 15 * torch.rand(40, 2)
-    pixels = torch.stack([spot(*place) for place in places.tolist()])
-    data = [mmpose.PoseDataSample(gt_instances=InstanceData(
-        transformed_keypoints=place.numpy()[None, None],
-        keypoints_visible=np.ones((1, 1), 'float32'))) for place in places]
+    spots = list(Spots(40))
+    pixels, data = ([spot[what] for spot in spots]
+                    for what in ('inputs', 'data_samples'))
     splits = [probed_split(teacher, loader(pixels[part], data[part]),
                            preprocessing, TIMES, str(tmp_path / str(number)),
                            key) for number, part in enumerate(
