@@ -53,9 +53,10 @@ def paired_difference(one, other):
     """
     gain = np.subtract(one, other)
     if len(gain) < 2:
-        return round(float(gain.mean()), 2), None
+        return round(float(gain.mean()), 4), None
     interval = stats.ttest_1samp(gain, 0).confidence_interval()
-    return round(float(gain.mean()), 2), [round(float(end), 2)
+    # finer than is printed: what is rounded twice is rounded wrongly
+    return round(float(gain.mean()), 4), [round(float(end), 4)
                                           for end in interval]
 
 
@@ -74,7 +75,7 @@ def lower_bound(one, other):
         return None
     low = stats.ttest_1samp(gain, 0, alternative='greater'
                             ).confidence_interval().low
-    return round(float(low), 2)
+    return round(float(low), 4)
 
 
 def interval_text(interval):
