@@ -32,6 +32,12 @@ SIZES = dict(
     # masks want small learning rates
     small=dict(SMALL, scale=(120, 90), crop=64, width=0.5,
                lrs=(1.7e-4, *SMALL['lrs'])),
+    # a diffusion model of crops as large as `small`'s denoiser sees, at the
+    # scale of the student's images, which the teacher sees as they are
+    fine=dict(SMALL, scale=(120, 90), crop=64, width=0.5,
+              teacher=dict(SMALL['teacher'], image_size=64),
+              lrs=(1.7e-4, *SMALL['lrs']),
+              dpm=dict(SMALL['dpm'], iters=3000)),
     full=dict(FULL, scale=(240, 180), crop=128, width=1),
     toy=dict(TOY, scale=(120, 90), crop=64, width=0.125))
 CRITERIA = (
@@ -82,7 +88,8 @@ class CamVid(DenseStudy):
 
     def unlabelled_images(self):
         side = self.size['denoiser']['sample_size']
-        scale = tuple(length * side // self.size['crop']
+        seen = self.size['teacher'].get('image_size', side)
+        scale = tuple(length * seen // self.size['crop']
                       for length in self.size['scale'])
         return dict(
             type='CustomDataset',
