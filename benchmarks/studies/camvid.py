@@ -27,17 +27,16 @@ PALETTE = [[128, 128, 128], [128, 0, 0], [192, 192, 128], [128, 64, 128],
            [60, 40, 222], [128, 128, 0], [192, 128, 128], [64, 64, 128],
            [64, 0, 128], [64, 64, 0], [0, 128, 192]]
 NEW_SEQUENCE = 'Seq05VD'
+# half of the images' 240x180 pixels, half of BiSeNetV1's channels; few masks
+# want small learning rates
+HALF = dict(SMALL, scale=(120, 90), crop=64, width=0.5,
+            lrs=(1.7e-4, *SMALL['lrs']))
 SIZES = dict(
-    # half of the images' 240x180 pixels, half of BiSeNetV1's channels; few
-    # masks want small learning rates
-    small=dict(SMALL, scale=(120, 90), crop=64, width=0.5,
-               lrs=(1.7e-4, *SMALL['lrs'])),
-    # a diffusion model of crops as large as `small`'s denoiser sees, at the
-    # scale of the student's images, which the teacher sees as they are
-    fine=dict(SMALL, scale=(120, 90), crop=64, width=0.5,
-              teacher=dict(SMALL['teacher'], image_size=64),
-              lrs=(1.7e-4, *SMALL['lrs']),
-              dpm=dict(SMALL['dpm'], iters=3000)),
+    small=HALF,
+    # the denoiser is trained on crops of the student's images as they are,
+    # and looks at these whole
+    fine=dict(HALF, teacher=dict(HALF['teacher'], image_size=HALF['crop']),
+              dpm=dict(HALF['dpm'], iters=3000)),
     full=dict(FULL, scale=(240, 180), crop=128, width=1),
     toy=dict(TOY, scale=(120, 90), crop=64, width=0.125))
 CRITERIA = (
